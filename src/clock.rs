@@ -9,6 +9,7 @@
 
 use std::{
     ops::{Add, Sub},
+    sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
 
@@ -108,6 +109,34 @@ impl Stamp {
             u64::try_from(self.wall_ms.saturating_sub(earlier.wall_ms)).unwrap_or(0)
         };
         Duration::from_millis(ms)
+    }
+}
+
+/// The last time at which the wall clock was trusted, in this boot or an earlier one. While the
+/// clock is not trusted, it is the only time that has surely passed.
+#[derive(Debug)]
+pub struct LastTrusted(AtomicI64);
+
+/// Stands for no time.
+const NEVER: i64 = i64::MIN;
+
+impl LastTrusted {
+    /// Begins with the time that an earlier run kept, in milliseconds since the Unix epoch.
+    pub fn new(ms: Option<i64>) -> LastTrusted {
+        LastTrusted(AtomicI64::new(ms.unwrap_or(NEVER)))
+    }
+
+    /// Takes in a reading. A later reading replaces it, also with an earlier time: a clock that was
+    /// wrong for a while must not deny workers for good.
+    pub fn observe(&self, stamp: Stamp) {
+        if stamp.synced {
+            self.0.store(stamp.wall_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the time in milliseconds since the Unix epoch; `None` if there was none.
+    pub fn ms(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ms| *ms != NEVER)
     }
 }
 

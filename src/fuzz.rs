@@ -7,12 +7,17 @@ mod tests;
 use std::collections::HashSet;
 
 use crate::{
+    attendance::Origin,
     camera::mjpeg::Splitter,
+    config::CommandLevel,
     control::{Request, Wire},
     ledger::Entry,
     roster::import,
     turnstile::drivers,
-    uplink::profiles::{native::Encoding, profile::Envelope},
+    uplink::{
+        authority::Authority,
+        profiles::{native::Encoding, profile::Envelope},
+    },
 };
 
 /// Decodes an entry of the ledger. Encoding it gives the same bytes, also if a part is unknown.
@@ -23,8 +28,11 @@ pub fn entry(bytes: &[u8]) {
 
 /// Reads a platform's command.
 pub fn command(bytes: &[u8]) {
+    let timezone = jiff::tz::TimeZone::UTC;
+    let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
+    let authority = Authority::unsigned(CommandLevel::All, &origin);
     for encoding in [Encoding::Json, Encoding::Cbor] {
-        let _ = Envelope::read(encoding, bytes);
+        let _ = Envelope::read(encoding, bytes, &authority);
     }
 }
 

@@ -34,10 +34,10 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words; counts with their nouns |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns; the one form of a text |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
-//! | [`memory`] | one bound on the large data in flight; the allocator |
+//! | [`memory`] | one bound on the large data in flight; locked memory; the allocator |
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
@@ -50,11 +50,11 @@
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
-//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
 //! | [`status`] | the document, its gathering, troubles; the metrics and their exporter |
-//! | [`commands`] | a platform's commands: envelope, history, verbs |
+//! | [`commands`] | a platform's commands: level, history, times, verbs |
 //! | [`control`] | the Unix socket: protocol, server, client |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
@@ -70,7 +70,8 @@
 //! A camera, a turnstile's driver or serial line, a lane or a link may fail, also by a panic. The
 //! failure stops only that part. Its own room restarts the part, with a pause that doubles up to a
 //! cap. The room counts the restart and shows it in `gatehouse status`. A restarted lane first
-//! closes its lost passage as `unconfirmed`.
+//! closes its lost passage as `unconfirmed`. A login that a camera or broker refuses waits for
+//! minutes ([`supervision::Refusals`]), so that it locks no account.
 //!
 //! The store, a vision worker, the control socket and the supervising tasks are vital. If one of
 //! them ends, the daemon ends with a non-zero exit code, and systemd starts it again. The watchdog
@@ -107,6 +108,9 @@
 //!   without a person.
 //! - **I12** An outcome claims only what parts can support that were lately seen to work. A passage
 //!   sensor without a sign of life makes it `unconfirmed`, and is told.
+//! - **I13** To be able to publish at the broker gives no authority. By default no command changes
+//!   the roster or shows a worker. With `command_key` a command or an acknowledgement counts only
+//!   with the platform's signature; a release always needs one ([`uplink::authority`]).
 //!
 //! # Bounds
 //!

@@ -1,9 +1,12 @@
 //! One bound on the large data in flight, so that all loads together fit into a small box.
 //!
 //! In: sizes. Out: a [`Held`] for data that waits (a photo that a client sends, a command with
-//! photos, an evidence package), and a [`Turn`] to decode a picture. Touches: the allocator.
+//! photos, an evidence package), and a [`Turn`] to decode a picture. [`locked`] keeps keys and
+//! templates out of the swap. Touches: the allocator.
 //!
 //! The two are apart, because a photo that waits must never take the room in which it is decoded.
+
+pub mod locked;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +14,8 @@ use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Maximum bytes of the large data that waits.
 pub const WAITING_BYTES: usize = 24 << 20;
+/// Maximum bytes of one upstream's large data. The rest is left for the other upstreams.
+const SHARE_BYTES: usize = 16 << 20;
 /// Maximum size of data that does not count as large. Other bounds limit its number.
 pub const SMALL: usize = 64 * 1024;
 /// Interval between two returns of free memory to the kernel.
@@ -39,6 +44,25 @@ pub struct Memory {
 #[derive(Debug, Default)]
 pub struct Held {
     _room: Option<(OwnedSemaphorePermit, Used)>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// One upstream's share of the room.
+#[derive(Clone, Debug)]
+pub struct Share {
+    memory: Arc<Memory>,
+    /// Free room of this share, in KiB.
+    own: Arc<Semaphore>,
+}
+
+impl Share {
+    /// Returns `None` if the share or the whole has no room for these bytes now.
+    pub fn try_hold(&self, bytes: usize) -> Option<Held> {
+        let own = kib(bytes.min(SHARE_BYTES));
+        let share = (bytes > SMALL).then(|| self.own.clone().try_acquire_many_owned(own));
+        let share = share.transpose().ok()?;
+        Some(Held { _share: share, ..self.memory.try_hold(bytes)? })
+    }
 }
 
 /// The turn to decode one picture. Dropping it ends the turn.
@@ -73,7 +97,7 @@ impl Memory {
         }
         let permit = self.waiting.clone().acquire_many_owned(kib(bytes)).await;
         // The semaphore is never closed.
-        Held { _room: permit.ok().map(|permit| (permit, self.used())) }
+        Held { _room: permit.ok().map(|permit| (permit, self.used())), _share: None }
     }
 
     /// Returns `None` if there is no room for these bytes now.
@@ -82,7 +106,12 @@ impl Memory {
             return Some(Held::default());
         }
         let permit = self.waiting.clone().try_acquire_many_owned(kib(bytes)).ok()?;
-        Some(Held { _room: Some((permit, self.used())) })
+        Some(Held { _room: Some((permit, self.used())), _share: None })
+    }
+
+    /// Returns a share of the room, for one upstream.
+    pub fn share(self: &Arc<Memory>) -> Share {
+        Share { memory: self.clone(), own: Arc::new(Semaphore::new(SHARE_BYTES >> 10)) }
     }
 
     /// Waits until no other picture is decoded.
@@ -157,6 +186,18 @@ mod tests {
         let all = memory.hold(WAITING_BYTES * 2).await;
         assert!(memory.try_hold(SMALL + 1).is_none());
         drop(all);
+    }
+
+    #[tokio::test]
+    async fn i8_one_upstream_never_takes_all_the_room() {
+        let memory = Arc::new(Memory::default());
+        let (flood, other) = (memory.share(), memory.share());
+        let held: Vec<_> = std::iter::from_fn(|| flood.try_hold(1 << 20)).collect();
+        assert_eq!(held.len(), SHARE_BYTES >> 20);
+        assert!(other.try_hold(4 << 20).is_some());
+        assert!(flood.try_hold(SMALL).is_some());
+        drop(held);
+        assert!(flood.try_hold(SHARE_BYTES).is_some());
     }
 
     #[tokio::test]

@@ -88,6 +88,39 @@ impl Backoff {
     }
 }
 
+/// Shortest and longest pause after a refused login. It doubles with each further refusal. Many
+/// devices lock an account after a few wrong passwords.
+const LOGIN_PAUSES: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(600);
+/// Interval between two looks at a secret during a pause. A changed secret is tried at once.
+pub const SECRET_EVERY: Duration = Duration::from_secs(5);
+
+/// The pauses of a login that another device refuses.
+#[derive(Debug)]
+pub struct Refusals {
+    next: Duration,
+}
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Refusals { next: *LOGIN_PAUSES.start() }
+    }
+}
+
+impl Refusals {
+    /// Returns the pause after one more refusal.
+    pub fn refused(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(*LOGIN_PAUSES.end());
+        pause
+    }
+
+    /// Notes that the login was accepted, or that the secret has changed.
+    pub fn over(&mut self) {
+        *self = Refusals::default();
+    }
+}
+
 /// The vital parts by name, each with the time of its last heartbeat.
 pub struct Heartbeats {
     clock: Arc<dyn Clock>,

@@ -5,12 +5,12 @@
 //!
 //! [`mjpeg::Splitter`](super::mjpeg) finds the JPEGs by their own structure. It needs neither
 //! boundary nor length, because cameras get these wrong. Bytes between JPEGs are passed over.
-//! Basic or digest authentication is used only if the camera asks for it. Redirects are not
+//! A login is used only if the camera asks for it ([`login`](super::login)). Redirects are not
 //! followed, so that a password goes only to the host that it was given for.
 
 use std::pin::Pin;
 
-use http_auth::{PasswordClient, PasswordParams};
+use http_auth::PasswordParams;
 use hyper::{
     Request, Response, StatusCode,
     body::{Body, Bytes, Incoming},
@@ -24,7 +24,8 @@ use url::Position;
 
 use super::{
     CameraError, FrameSource, MAX_IMAGE, Next, Picture,
-    link::{Link, plain, plain_text},
+    link::{Link, NO_LOGIN, UNANSWERABLE, Unopened, plain, plain_text},
+    login::Asked,
     mjpeg::Splitter,
 };
 use crate::config::{CameraUrl, Login};
@@ -44,8 +45,12 @@ type Answer = (Response<Incoming>, SendRequest<String>);
 
 impl Http {
     /// Requests the stream. A stop during the request returns [`CameraError::Stopped`].
-    pub fn open(url: &CameraUrl, stop: &CancellationToken) -> Result<Self, CameraError> {
-        let (link, answer) = Link::open(url, stop, begin(url))?;
+    pub fn open(
+        url: &CameraUrl,
+        asked: &mut Asked,
+        stop: &CancellationToken,
+    ) -> Result<Self, CameraError> {
+        let (link, answer) = Link::open(url, stop, begin(url, asked))?;
         Ok(Self { answer, splitter: Splitter::new(MAX_IMAGE), link })
     }
 }
@@ -79,20 +84,23 @@ async fn piece(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
 }
 
 /// Requests the stream, again with a login if the camera asks for one.
-async fn begin(url: &CameraUrl) -> Result<Answer, String> {
+async fn begin(url: &CameraUrl, asked: &mut Asked) -> Result<Answer, Unopened> {
     let mut answer = ask(&url.url, None).await?;
     if answer.0.status() == StatusCode::UNAUTHORIZED {
-        let Some(login) = &url.login else {
-            return Err("the camera asks for a login; put one into its address: \
-                        http://USER:PASSWORD@HOST/…"
-                .to_owned());
-        };
-        let authorization = respond(&answer.0, login, path(&url.url))?;
+        let Some(login) = &url.login else { return Err(NO_LOGIN.to_owned().into()) };
+        let authorization = respond(&answer.0, login, asked, path(&url.url))?;
         answer = ask(&url.url, Some(authorization)).await?;
-        if answer.0.status() == StatusCode::UNAUTHORIZED {
-            return Err("the camera refuses the login; check user and password".to_owned());
+        // A camera that has locked the account may answer 403.
+        if matches!(answer.0.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            return Err(Unopened::LoginRefused);
         }
     }
+    check(&answer)?;
+    Ok(answer)
+}
+
+/// Checks that an answer is a stream of JPEGs.
+fn check(answer: &Answer) -> Result<(), String> {
     let status = answer.0.status();
     if status.is_redirection() {
         return Err(format!(
@@ -113,7 +121,7 @@ async fn begin(url: &CameraUrl) -> Result<Answer, String> {
             plain_text(&kind)
         ));
     }
-    Ok(answer)
+    Ok(())
 }
 
 /// Sends one request on a new connection, and returns the answer.
@@ -151,24 +159,25 @@ fn path(url: &url::Url) -> &str {
 }
 
 /// Returns the value of the header that answers the camera's request for a login.
-fn respond(head: &Response<Incoming>, login: &Login, path: &str) -> Result<HeaderValue, String> {
-    let unknown = |_| {
-        "the camera asks for an unknown kind of login; set the camera to digest or basic".to_owned()
-    };
-    let mut client = PasswordClient::builder();
-    for challenge in head.headers().get_all(header::WWW_AUTHENTICATE) {
-        client = client.challenges(challenge.to_str().unwrap_or_default());
-    }
+fn respond(
+    head: &Response<Incoming>,
+    login: &Login,
+    asked: &mut Asked,
+    path: &str,
+) -> Result<HeaderValue, String> {
+    let challenges = head.headers().get_all(header::WWW_AUTHENTICATE);
+    let challenges = challenges.iter().map(|challenge| challenge.to_str().unwrap_or_default());
+    let mut client = asked.answer(challenges, login.auth)?;
+    let password = login.password.read().map_err(|e| e.to_string())?;
     let params = PasswordParams {
         username: &login.user,
-        password: &login.password,
+        password: &password,
         uri: path,
         method: "GET",
         body: Some(&[]),
     };
-    let response = client.build().and_then(|mut c| c.respond(&params)).map_err(unknown)?;
-    let mut value = HeaderValue::try_from(response)
-        .map_err(|_| "the camera's user or password has control characters; correct its address")?;
+    let response = client.respond(&params).map_err(|_| UNANSWERABLE)?;
+    let mut value = HeaderValue::try_from(response).map_err(|_| UNANSWERABLE)?;
     value.set_sensitive(true);
     Ok(value)
 }

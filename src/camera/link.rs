@@ -22,6 +22,27 @@ use crate::config::CameraUrl;
 /// Timeout for opening a camera: connection, login and first answer.
 pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(5);
 
+/// Why a stream is not opened.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// The camera got the login and refused it.
+    LoginRefused,
+    Other(String),
+}
+
+impl From<String> for Unopened {
+    fn from(what: String) -> Unopened {
+        Unopened::Other(what)
+    }
+}
+
+/// What is wrong if the camera asks for a login, and the configuration has none.
+pub(super) const NO_LOGIN: &str = "the camera asks for a login: give username and password in the \
+                                   camera's settings, such as password = \"credential:secret_camera\"";
+/// What is wrong if a login does not fit into a header, or the challenge has no answer.
+pub(super) const UNANSWERABLE: &str = "the camera's login cannot be answered: correct user and \
+                                       password, or set the camera to another kind of login";
+
 /// The runtime of one open camera.
 pub(super) struct Link {
     /// `None` only while the link is dropped.
@@ -37,7 +58,7 @@ impl Link {
     pub fn open<T>(
         url: &CameraUrl,
         stop: &CancellationToken,
-        opening: impl Future<Output = Result<T, String>>,
+        opening: impl Future<Output = Result<T, Unopened>>,
     ) -> Result<(Self, T), CameraError> {
         let shown = url.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -54,15 +75,18 @@ impl Link {
         });
         let opened = match opened {
             None | Some(None) => return Err(CameraError::Stopped),
-            Some(Some(Err(_))) => Err(format!(
+            Some(Some(Err(_))) => Err(Unopened::Other(format!(
                 "no answer within {OPENS_WITHIN:?}; check that the camera is on and that this \
                  machine can reach it"
-            )),
+            ))),
             Some(Some(Ok(opened))) => opened,
         };
         match opened {
             Ok(opened) => Ok((link, opened)),
-            Err(what) => Err(link.fails(what)),
+            Err(Unopened::LoginRefused) => {
+                Err(CameraError::LoginRefused { url: link.shown.clone() })
+            }
+            Err(Unopened::Other(what)) => Err(link.fails(what)),
         }
     }
 

@@ -15,16 +15,23 @@
 //! | `http` | reads Motion JPEG over HTTP |
 //! | `rtsp`, `h264` | reads and decodes H.264 over RTSP |
 //! | `link` | has the connection code that `http` and `rtsp` share |
+//! | `login` | decides how to log in to a network camera |
+//! | `relay` | logs in to an RTSP camera |
 //! | `mjpeg` | finds JPEGs in a stream of bytes |
+//! | `capture` | opens a source again and again, and takes its frames |
 //! | `slot` | holds the newest frame of a camera |
 
 #![warn(missing_docs)]
 
+mod capture;
 #[cfg(feature = "h264")]
 mod h264;
 mod http;
 mod link;
+mod login;
 pub mod mjpeg;
+#[cfg(feature = "h264")]
+mod relay;
 mod replay;
 #[cfg(feature = "h264")]
 mod rtsp;
@@ -32,17 +39,11 @@ mod slot;
 #[cfg(target_pointer_width = "64")]
 mod v4l2;
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 pub use self::{
     replay::Replay,
@@ -152,6 +153,9 @@ pub enum CameraError {
     /// A camera in the network refused, closed, or gave an answer that cannot be used.
     #[error("{url}: {what}")]
     Network { url: String, what: String },
+    /// The camera got the login and refused it.
+    #[error("{url}: the camera refuses the login; check user and password")]
+    LoginRefused { url: String },
     /// The camera is open and gave no whole frame within this timeout.
     #[error(
         "the camera is open but gave no whole frame for {0:?}; check the camera and its cable or \
@@ -215,6 +219,9 @@ pub struct CameraState {
     pub last_frame: Option<Monotonic>,
     /// The last error, kept after the camera works again.
     pub last_error: Option<String>,
+    /// When the login is tried again that the camera refused; milliseconds since boot.
+    #[serde(rename = "next_try_uptime_ms", default)]
+    pub next_try: Option<Monotonic>,
     /// Number of times that the camera could not be opened, or failed while it was open.
     pub errors: u64,
     /// Frames put into the slot.
@@ -258,6 +265,8 @@ pub fn spawn(
     // A replay has no timeout: the program that fills its pipe may pause.
     let timeout =
         (!matches!(camera.source, CameraSource::Replay(_))).then(|| stalled_after(&camera));
+    let password = camera.source.login().map(|login| login.password.clone());
+    let mut asked = login::Asked::default();
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         Ok(match &camera.source {
             CameraSource::Replay(path) => {
@@ -266,160 +275,14 @@ pub fn spawn(
             }
             #[cfg(target_pointer_width = "64")]
             CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, camera.size, camera.fps)?),
-            CameraSource::Http(url) => Box::new(http::Http::open(url, &stop)?),
+            CameraSource::Http(url) => Box::new(http::Http::open(url, &mut asked, &stop)?),
             #[cfg(feature = "h264")]
-            CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &stop)?),
+            CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &mut asked, &stop)?),
             #[cfg(not(all(target_pointer_width = "64", feature = "h264")))]
             _ => return Err(CameraError::LeftOut(camera.source.left_out().unwrap_or_default())),
         })
     };
-    spawn_with(name.to_owned(), Box::new(open), timeout, clock, cancel, slot)
-}
-
-/// Opens the source of a camera. Called again after each failure.
-type Opener = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CameraError> + Send>;
-
-fn spawn_with(
-    name: String,
-    open: Opener,
-    timeout: Option<Duration>,
-    clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
-    slot: Arc<Slot>,
-) -> Result<CameraHandle, CameraError> {
-    let since = clock.monotonic();
-    let (state, receiver) =
-        watch::channel(CameraState { name: name.clone(), since, ..CameraState::default() });
-    let thread_name = format!("camera {name}");
-    let mut capture = Capture { name, open, timeout, clock, cancel, slot, state };
-    let thread = std::thread::Builder::new()
-        .name(thread_name)
-        .spawn(move || capture.run())
-        .map_err(CameraError::Thread)?;
-    Ok(CameraHandle { state: receiver, thread })
-}
-
-/// Interval between attempts to open a source. It doubles from the first value to the last.
-const BACKOFF: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(200)..=Duration::from_secs(5);
-
-struct Capture {
-    name: String,
-    open: Opener,
-    /// Timeout after which a source without a frame has failed. `None`: the source may pause.
-    timeout: Option<Duration>,
-    clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
-    slot: Arc<Slot>,
-    state: watch::Sender<CameraState>,
-}
-
-impl Capture {
-    fn run(&mut self) {
-        let mut pause = *BACKOFF.start();
-        while !self.cancel.is_cancelled() {
-            let (before, begun) = (self.state.borrow().frames, self.clock.monotonic());
-            // After a panic only the source is lost, and unwinding has dropped it. The counters and
-            // the slot are still consistent.
-            let played = catch_unwind(AssertUnwindSafe(|| self.play()));
-            match played.unwrap_or_else(|panic| Err(Panicked::of(&*panic).into())) {
-                Ok(()) => break,
-                Err(_) if self.cancel.is_cancelled() => break,
-                Err(error) => self.down(&error),
-            }
-            // A source that fails after each first frame keeps the longer pause. Otherwise it would
-            // be opened five times a second.
-            let lasted = self.clock.monotonic() - begun;
-            if self.state.borrow().frames > before && lasted > *BACKOFF.end() {
-                pause = *BACKOFF.start();
-            }
-            self.rest(pause);
-            pause = (pause * 2).min(*BACKOFF.end());
-        }
-        let now = self.clock.monotonic();
-        self.state.send_modify(|s| s.turn(false, now));
-        self.slot.wake();
-    }
-
-    /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
-    fn play(&mut self) -> Result<(), CameraError> {
-        let mut source = (self.open)()?;
-        // A replay counts as connected now, any other source only at its first frame.
-        if self.timeout.is_none() {
-            self.up();
-        }
-        let mut fed = self.clock.monotonic();
-        let skipped_before = self.state.borrow().skipped;
-        while !self.cancel.is_cancelled() {
-            let next = source.next();
-            let skipped = skipped_before + source.skipped();
-            if self.state.borrow().skipped != skipped {
-                self.state.send_modify(|s| s.skipped = skipped);
-            }
-            match next? {
-                Next::Image(picture) => {
-                    self.put(picture);
-                    fed = self.clock.monotonic();
-                }
-                Next::Waiting => {}
-                Next::End => {
-                    self.state.send_modify(|s| s.finished = true);
-                    info!(camera = self.name, "replay over");
-                    break;
-                }
-            }
-            if let Some(timeout) = self.timeout
-                && self.clock.monotonic() - fed > timeout
-            {
-                return Err(CameraError::Stalled(timeout));
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, picture: Picture) {
-        if !self.state.borrow().connected {
-            self.up();
-        }
-        let captured = self.clock.monotonic();
-        let seq = self.state.borrow().frames;
-        self.slot.put(Frame { seq, captured, pause: Duration::ZERO, picture });
-        self.state.send_modify(|s| {
-            s.frames += 1;
-            s.last_frame = Some(captured);
-            s.dropped = self.slot.dropped();
-        });
-    }
-
-    fn up(&self) {
-        let now = self.clock.monotonic();
-        self.state.send_modify(|s| s.turn(true, now));
-        info!(camera = self.name, "camera open");
-    }
-
-    fn down(&self, error: &CameraError) {
-        let (now, error) = (self.clock.monotonic(), error.to_string());
-        let mut is_news = false;
-        self.state.send_modify(|s| {
-            // An error that repeats at each attempt is logged once.
-            is_news = s.connected || s.last_error.as_ref() != Some(&error);
-            s.turn(false, now);
-            s.errors += 1;
-            s.last_error = Some(error.clone());
-        });
-        if is_news {
-            warn!(camera = self.name, error, "camera down");
-        }
-    }
-
-    /// Waits in short pieces, so that a stop is seen in time.
-    fn rest(&self, mut left: Duration) {
-        while !left.is_zero() && !self.cancel.is_cancelled() {
-            let piece = left.min(TIMEOUT);
-            std::thread::sleep(piece);
-            left -= piece;
-        }
-    }
+    capture::spawn_with(name.to_owned(), Box::new(open), password, timeout, clock, cancel, slot)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! `rtsp://`: a camera that sends H.264 over RTSP, interleaved in its one TCP connection.
 //!
 //! In: the access units that the library retina reads from the connection. Out: the decoded
-//! pictures. It touches its one connection. Basic or digest authentication is used only if the
-//! camera asks for it.
+//! pictures. It touches its one connection. A login is used only if the camera asks for it
+//! ([`relay`]).
 //!
 //! A picture that cannot be decoded is counted. Decoding may fail until the next key frame. An
 //! error of the protocol ends the connection, and the capture thread opens another.
@@ -10,8 +10,8 @@
 use futures_util::StreamExt;
 use retina::{
     client::{
-        Credentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, Stream,
-        TeardownPolicy, Transport,
+        Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, Stream, TeardownPolicy,
+        Transport,
     },
     codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame},
 };
@@ -20,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     CameraError, FrameSource, MAX_IMAGE, Next, Picture,
     h264::{Decoder, MAX_PIXELS},
-    link::{Link, plain},
+    link::{Link, NO_LOGIN, Unopened, plain},
+    login::Asked,
+    relay,
 };
 use crate::config::CameraUrl;
 
@@ -35,8 +37,12 @@ pub struct Rtsp {
 
 impl Rtsp {
     /// Opens the stream. A stop meanwhile returns [`CameraError::Stopped`].
-    pub fn open(url: &CameraUrl, stop: &CancellationToken) -> Result<Self, CameraError> {
-        let (link, frames) = Link::open(url, stop, play(url))?;
+    pub fn open(
+        url: &CameraUrl,
+        asked: &mut Asked,
+        stop: &CancellationToken,
+    ) -> Result<Self, CameraError> {
+        let (link, frames) = Link::open(url, stop, play(url, asked))?;
         let decoder = Decoder::new().map_err(|what| link.fails(what))?;
         Ok(Self { frames, decoder, skipped: 0, link })
     }
@@ -86,33 +92,31 @@ fn fits(stream: &Stream) -> Result<(), String> {
     Ok(())
 }
 
-async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
+async fn play(url: &CameraUrl, asked: &mut Asked) -> Result<Demuxed, Unopened> {
     let fault = |error: retina::Error| match error.status_code() {
-        Some(401) if url.login.is_some() => {
-            "the camera refuses the login; check user and password".to_owned()
-        }
-        Some(401) => "the camera asks for a login; put one into its address: \
-                      rtsp://USER:PASSWORD@HOST/…"
-            .to_owned(),
+        // A camera that has locked the account may answer 403.
+        Some(401 | 403) if url.login.is_some() => Unopened::LoginRefused,
+        Some(401) => NO_LOGIN.to_owned().into(),
         Some(404) => {
-            "the camera has no such stream; check the address in the camera's manual".to_owned()
+            let remedy = "the camera has no such stream; check the address in the camera's manual";
+            remedy.to_owned().into()
         }
-        _ => format!("the stream cannot be played: {}; check that the camera is on", plain(&error)),
+        _ => format!("the stream cannot be played: {}; check that the camera is on", plain(&error))
+            .into(),
     };
-    let login = url.login.as_ref().map(|login| Credentials {
-        username: login.user.clone(),
-        password: login.password.to_string(),
-    });
+    let address = match &url.login {
+        Some(login) => relay::logged_in(&url.url, login, asked).await?,
+        None => url.url.clone(),
+    };
     // Closing the connection ends the session, so no teardown is sent. The connection may be closed
     // outside of a runtime.
     let options = SessionOptions::default()
-        .creds(login)
         .user_agent("gatehouse".to_owned())
         .teardown(TeardownPolicy::Never);
-    let mut session = Session::describe(url.url.clone(), options).await.map_err(fault)?;
+    let mut session = Session::describe(address, options).await.map_err(fault)?;
     let video = |s: &Stream| s.media() == "video" && s.encoding_name() == "h264";
     let Some((at, stream)) = session.streams().iter().enumerate().find(|(_, s)| video(s)) else {
-        return Err("the camera has no H.264 video; set its codec to H.264".to_owned());
+        return Err("the camera has no H.264 video; set its codec to H.264".to_owned().into());
     };
     fits(stream)?;
     let options = SetupOptions::default()

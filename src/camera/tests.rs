@@ -1,6 +1,6 @@
 //! The capture thread with a source that fails.
 
-use super::*;
+use super::{capture::spawn_with, *};
 use crate::clock::SystemClock;
 
 /// A source that gives one image and then panics.
@@ -29,7 +29,8 @@ fn i10_a_source_that_panics_is_opened_again() {
     let clock = Arc::new(SystemClock::new().unwrap());
     let slot = Arc::new(Slot::new(wakeup));
     let mut camera =
-        spawn_with("faulty".into(), Box::new(open), None, clock, cancel.clone(), slot).unwrap();
+        spawn_with("faulty".into(), Box::new(open), None, None, clock, cancel.clone(), slot)
+            .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut state_when = |holds: fn(&CameraState) -> bool| {
         let state = camera.state.wait_for(holds);

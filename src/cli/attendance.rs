@@ -141,7 +141,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Onsite { since } => onsite(context, since).await?,
         Command::Export(arguments) => export(context, arguments).await?,
         Command::Supplement(Supplement { worker, at, direction, reason, yes }) => {
-            let at = at.within(&context.config()?.site.timezone)?;
+            let at = at.within(&context.site().await?.1)?;
             let added = super::confirmed(yes, "Is the time right?", async |confirmed| {
                 let (worker, reason) = (worker.clone(), reason.clone());
                 let added = Addition { worker, at, direction, reason, confirmed };

@@ -2,6 +2,7 @@
 //! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
 mod machine;
+mod secrets;
 mod upstream;
 
 use std::{
@@ -87,6 +88,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         }
         Err(e) => lines.add("models", Err(e.to_string())),
     }
+    secrets::check(&mut lines, &config);
     lines.add("storage", storage(&config, running));
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);

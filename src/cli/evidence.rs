@@ -142,7 +142,7 @@ async fn export(context: &Context, export: Export) -> anyhow::Result<ExitCode> {
     let earlier = earlier.collect::<anyhow::Result<_>>()?;
     let beside = out.with_extension("html");
     anyhow::ensure!(beside != out, "{} is for the sheet: give another --out", out.display());
-    let starts = context.config()?.site.day_starts_at;
+    let starts = context.site().await?.0.day_starts_at;
     let mut file = WholeFile::begin(&out, force)?;
     let mut paper = WholeFile::begin(&beside, force)?;
     let (mut package, mut broken) = (Vec::new(), false);

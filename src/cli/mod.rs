@@ -7,6 +7,7 @@
 mod attendance;
 pub mod bench;
 mod check;
+mod command;
 #[cfg(feature = "demo")]
 mod demo;
 mod evidence;
@@ -30,12 +31,14 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use jiff::tz::TimeZone;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Control},
     control::{Client, ClientError, Request},
     memory,
+    services::SiteShown,
 };
 
 /// Maximum number of concurrent blocking calls (the store's readers, an enrolment's photo). Further
@@ -97,6 +100,9 @@ enum Command {
     /// Prove attendance to others: packages with proofs, signed heads, an audit of the ledger
     #[command(subcommand)]
     Evidence(evidence::Command),
+    /// Sign a platform's commands, to try them
+    #[command(subcommand)]
+    Command(command::Command),
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
@@ -118,8 +124,27 @@ impl Context {
         Ok(config)
     }
 
+    /// Connects to the daemon. A user who may not read the configuration uses the default socket.
     async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.config()?.control.socket).await?)
+        let socket = match self.config() {
+            Err(ConfigError::Unreadable { source, .. }) if is_denied(&source) => {
+                Control::default().socket
+            }
+            config => config?.control.socket,
+        };
+        Ok(Client::connect(&socket).await?)
+    }
+
+    /// Returns the site. A user who may not read the configuration asks the daemon.
+    async fn site(&self) -> anyhow::Result<(SiteShown, TimeZone)> {
+        let site: SiteShown = match self.config() {
+            Err(ConfigError::Unreadable { source, .. }) if is_denied(&source) => {
+                self.ask(&Request::Site).await?
+            }
+            config => (&config?.site).into(),
+        };
+        let timezone = TimeZone::get(&site.timezone)?;
+        Ok((site, timezone))
     }
 
     /// Sends one request to the daemon and returns its answer.
@@ -159,6 +184,10 @@ impl Context {
         let text = if self.json { serde_json::to_string(value)? } else { human(value) };
         print_line(&text)
     }
+}
+
+fn is_denied(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
@@ -281,6 +310,7 @@ pub fn main() -> ExitCode {
             Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,
             Command::Evidence(command) => evidence::run(&context, command).await,
+            Command::Command(command) => command::run(&context, command),
             Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }

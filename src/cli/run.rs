@@ -7,9 +7,10 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
-use crate::{clock::SystemClock, daemon};
+use crate::{clock::SystemClock, daemon, memory};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    memory::locked::forbid_dumps();
     let config = context.config()?;
     super::log::start(config.site.timezone.clone())?;
     #[cfg(feature = "failpoints")]

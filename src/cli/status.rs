@@ -111,8 +111,11 @@ fn human(status: &Status) -> String {
         if all > 0 {
             let _ = writeln!(
                 out,
-                "  commands  {} done, {} refused or failed, {} repeated",
-                commands.commands_done, commands.commands_failed, commands.commands_repeated
+                "  commands  {} done, {} refused or failed, {} of them without authority, {} repeated",
+                commands.commands_done,
+                commands.commands_failed,
+                commands.commands_unauthorised,
+                commands.commands_repeated
             );
         }
         for certificate in &upstream.link.certificates {

@@ -140,10 +140,10 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
 }
 
 async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Document> {
-    let site = context.config()?.site;
+    let (site, timezone) = context.site().await?;
     let first = arguments.month;
-    let days = Days::new(first, first.last_of_month(), site.timezone.clone(), site.day_starts_at)
-        .context("--month")?;
+    let days =
+        Days::new(first, first.last_of_month(), timezone, site.day_starts_at).context("--month")?;
     let fingerprints = arguments.fingerprint.iter().map(|known| known.0).collect();
     let trust = Trust { fingerprints, unverified: arguments.unverified };
     let mut gathered = Gathered::new(&days, trust);
@@ -154,6 +154,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         worker,
         from_at: Some(from),
         to_at: Some(to),
+        export: true,
         ..AttendanceQuery::default()
     };
     let mut taken = Ok(());
@@ -216,7 +217,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         project: own.project,
         site: site.name,
         month: first.strftime("%Y-%m").to_string(),
-        timezone: site.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: site.timezone,
         day_starts_at: site.day_starts_at.strftime("%H:%M").to_string(),
         made_at: days.at(now),
         sources,

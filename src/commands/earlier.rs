@@ -21,7 +21,7 @@ pub(super) struct CommandKey {
     issued_ms: i64,
     /// Whether the clock is trusted. A wrong time would make later commands look old, so it is not
     /// stored.
-    trusted: bool,
+    pub(super) trusted: bool,
 }
 
 impl CommandKey {
@@ -52,8 +52,11 @@ pub(super) enum Earlier {
     New,
     /// It was answered with this reply.
     Answered(String),
-    /// It was begun. It is not known whether it was carried out.
-    Begun,
+    /// It was begun. It is not known whether it was carried out. `trusted`: the clock was trusted,
+    /// so the command was in its time.
+    Begun {
+        trusted: bool,
+    },
     /// Another command had this id.
     Reused,
     /// It is older than the remembered commands, so it may have been carried out.
@@ -62,18 +65,23 @@ pub(super) enum Earlier {
 
 /// Returns the earlier state of a command.
 pub(super) fn look(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, StoreError> {
-    type Row = ([u8; 32], [u8; 32], Option<String>);
+    type Row = ([u8; 32], [u8; 32], Option<String>, bool);
     let row: Option<Row> = tx
-        .prepare_cached("SELECT digest, proof, reply FROM command WHERE upstream = ?1 AND id = ?2")?
-        .query_row([&known.upstream, &known.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .prepare_cached(
+            "SELECT digest, proof, reply, issued_ms IS NOT NULL FROM command
+             WHERE upstream = ?1 AND id = ?2",
+        )?
+        .query_row([&known.upstream, &known.id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
     match row {
         // After a change of the sealing key the contents cannot be compared.
-        Some((digest, proof, _)) if proof == known.proof && digest != known.digest => {
+        Some((digest, proof, ..)) if proof == known.proof && digest != known.digest => {
             Ok(Earlier::Reused)
         }
-        Some((_, _, Some(reply))) => Ok(Earlier::Answered(reply)),
-        Some((_, _, None)) => Ok(Earlier::Begun),
+        Some((_, _, Some(reply), _)) => Ok(Earlier::Answered(reply)),
+        Some((_, _, None, trusted)) => Ok(Earlier::Begun { trusted }),
         None => {
             let upto: Option<i64> = tx
                 .prepare_cached("SELECT upto_ms FROM command_forgotten WHERE upstream = ?1")?

@@ -16,14 +16,16 @@
 //! | `refusal` | why a command is refused: codes and sentences |
 //! | `times` | checks when a command is valid (pure) |
 //! | `verbs` | carries commands out, through [`Services`] |
+//! | `waiting` | removals that came while the clock was not trusted |
 
 mod earlier;
 mod parse;
 mod refusal;
 mod times;
 mod verbs;
+mod waiting;
 
-pub use self::earlier::forget;
+pub use self::{earlier::forget, waiting::REMOVAL_WAITS};
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -43,6 +45,7 @@ use self::{
 };
 use crate::{
     clock::{Monotonic, Stamp},
+    config::CommandLevel,
     failpoint,
     ledger::{Actor, Via},
     memory::{Held, SMALL},
@@ -59,9 +62,10 @@ use crate::{
     },
 };
 
-/// Maximum number of commands that wait for the one before. The next command is answered `busy`.
+/// Maximum number of commands of a link that wait for the one before. The next command is answered
+/// `busy`.
 const WAITING: usize = 2;
-/// Maximum number of releases at once. The next release is answered `busy`.
+/// Maximum number of releases of a link at once. The next release is answered `busy`.
 const RELEASES: usize = 4;
 /// Maximum number of copies of a command that wait for its reply. The next copy is answered `busy`.
 const COPIES: usize = 4;
@@ -72,6 +76,7 @@ const ATTEMPTS: u32 = 3;
 /// A command that was read, with its issuer.
 struct Asked {
     from: Issuer,
+    signed: bool,
     verb: Verb,
     times: Times,
     known: CommandKey,
@@ -106,16 +111,43 @@ fn refusal(id: Option<&str>, failure: &Failure) -> NoCommand {
     NoCommand { id: id.map(str::to_owned), code: failure.code.word(), message }
 }
 
-/// Carries out the commands of all links, until cancelled.
+/// Returns the failure as an issuer may see it. Any client of the broker may send unsigned
+/// commands, and would learn from these failures which ID numbers and faces are enrolled, and as
+/// which workers.
+fn shown_to(signed: bool, failure: Failure) -> Failure {
+    let telling = [Code::Duplicate, Code::DuplicateFace, Code::AnotherFace];
+    let tells = |one: &Failure| telling.contains(&one.code);
+    if signed || !(tells(&failure) || failure.also.iter().any(tells)) {
+        return failure;
+    }
+    Refusal::Duplicate.into()
+}
+
+/// Carries out the commands of all links, until cancelled. Each link has its own queue, and the
+/// queues take turns: a flood over one link delays a command of another link by one command.
 pub async fn run(
     services: Arc<Services>,
-    mut incoming: mpsc::Receiver<Incoming>,
+    incoming: Vec<mpsc::Receiver<Incoming>>,
     cancel: CancellationToken,
 ) {
+    let under_way = Mutex::default();
+    let runner = Runner { services: &services, under_way, turn: tokio::sync::Mutex::default() };
+    let links = incoming.into_iter().map(|incoming| of_link(&runner, incoming));
+    let all = async {
+        tokio::join!(futures_util::future::join_all(links), waiting::settle(&services));
+        // The links end before the daemon does.
+        std::future::pending::<()>().await;
+    };
+    cancel.run_until_cancelled(all).await;
+}
+
+/// Carries out the commands of one link.
+async fn of_link(runner: &Runner<'_>, mut incoming: mpsc::Receiver<Incoming>) {
     let (queue, mut waiting) = mpsc::channel::<Asked>(WAITING);
-    let runner = Runner { services: &services, under_way: Mutex::default() };
     let one_by_one = async {
         while let Some(asked) = waiting.recv().await {
+            // The lock is fair, so the other links have their turn first.
+            let _turn = runner.turn.lock().await;
             runner.carry_out(asked).await;
         }
     };
@@ -126,7 +158,7 @@ pub async fn run(
                 came = incoming.recv() => came,
                 Some(()) = releases.next() => continue,
             };
-            // All links have ended.
+            // The link has ended.
             let Some(came) = came else { break };
             let Some(asked) = runner.read(came).await else { continue };
             let full = match asked.verb {
@@ -143,8 +175,9 @@ pub async fn run(
             }
         }
         while releases.next().await.is_some() {}
+        drop(queue);
     };
-    cancel.run_until_cancelled(async { tokio::join!(hand_out, one_by_one) }).await;
+    tokio::join!(hand_out, one_by_one);
 }
 
 /// Reads commands and carries them out.
@@ -152,17 +185,22 @@ struct Runner<'a> {
     services: &'a Services,
     /// Commands that are being carried out, by upstream and id, with the copies received meanwhile.
     under_way: Mutex<HashMap<(String, String), Vec<Issuer>>>,
+    /// Held while a command other than a release is carried out.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Runner<'_> {
     /// Reads a payload. Answers it where it is no valid command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
-        let Incoming { upstream, profile, payload, held, received, answer } = came;
+        let Incoming { upstream, profile, authority, payload, held, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
         let from = Issuer { upstream, profile, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
         let large = payload.len() > SMALL;
-        let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
+        let read = move || {
+            let envelope = speaks.command(&payload, &authority)?;
+            read(&sealer, stamp, &upstream_name, received, authority.level(), envelope)
+        };
         let read = if large {
             let read = tokio::task::spawn_blocking(read).await;
             read.unwrap_or_else(|e| Err(refusal(None, &Refusal::Unread(e).into())))
@@ -172,9 +210,17 @@ impl Runner<'_> {
                 .unwrap_or_else(|fault| Err(refusal(None, &Failure::internal(fault))))
         };
         match read {
-            Ok((verb, times, known)) => Some(Asked { from, verb, times, known, held }),
+            Ok((signed, verb, times, known)) => {
+                Some(Asked { from, signed, verb, times, known, held })
+            }
             Err(no) => {
-                self.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
+                let now = self.services.clock.monotonic();
+                self.services.commands.count(&from.upstream, |c| {
+                    c.commands_failed += 1;
+                    if UNAUTHORISED.contains(&no.code) {
+                        c.unauthorised(now, no.code);
+                    }
+                });
                 from.refuse(&no);
                 None
             }
@@ -182,7 +228,7 @@ impl Runner<'_> {
     }
 
     async fn carry_out(&self, asked: Asked) {
-        let Asked { from, verb, times, known, held: _held } = asked;
+        let Asked { from, signed, verb, times, known, held: _held } = asked;
         let id = &known.id;
         let name = (from.upstream.clone(), id.clone());
         match self.lock().entry(name.clone()) {
@@ -198,12 +244,13 @@ impl Runner<'_> {
                 return;
             }
         }
-        let done = caught(self.done(&from, verb, times, &known)).await;
+        let done = caught(self.done(&from, signed, verb, times, &known)).await;
         let copies = self.lock().remove(&name).unwrap_or_default();
         let done = done.unwrap_or_else(|fault| {
             tracing::error!(upstream = %from.upstream, id, %fault, "a command ended with a panic");
             Err(Failure::internal(fault))
         });
+        let now = self.services.clock.monotonic();
         self.services.commands.count(&from.upstream, |c| match &done {
             Ok(Done::Now(reply)) if reply["ok"] == true => c.commands_done += 1,
             Ok(Done::Now(_)) => c.commands_failed += 1,
@@ -211,11 +258,14 @@ impl Runner<'_> {
             Err(failure) => {
                 c.commands_failed += 1;
                 c.commands_expired += u64::from(failure.code == Code::Expired);
+                if failure.code == Code::NotAllowed {
+                    c.unauthorised(now, failure.code.word());
+                }
             }
         });
         let reply = match done {
             Ok(Done::Now(reply) | Done::Before(reply)) => reply,
-            Err(failure) => refused(id, &failure),
+            Err(failure) => refused(id, &shown_to(signed, failure)),
         };
         let code = reply["error"]["code"].as_str();
         tracing::info!(upstream = %from.upstream, id, code, "a command is answered");
@@ -230,26 +280,32 @@ impl Runner<'_> {
     async fn done(
         &self,
         from: &Issuer,
+        signed: bool,
         verb: Verb,
         times: Times,
         known: &CommandKey,
     ) -> Result<Done, Failure> {
         let (store, id) = (&self.services.store, &known.id);
         if verb.only_reads() {
-            times.checked(self.services.clock.stamp(), &verb)?;
+            self.in_time(self.services.clock.stamp(), times, &verb)?;
             let read = self.tried(from, verb, None, false).await;
             return Ok(Done::Now(reply(id, read)));
         }
         let looked = known.clone();
         let earlier = store.read(move |tx| earlier::look(tx, &looked)).await?;
         let mut attempts = 1;
+        let waits;
         let void_after = match earlier {
             Earlier::New => {
-                if matches!(verb, Verb::Release { .. }) && !from.profile.remote_release() {
+                let release = matches!(verb, Verb::Release { .. });
+                if release && !(signed && from.profile.remote_release()) {
                     return Err(Refusal::NoReleases.into());
                 }
-                let void_after = times.checked(self.services.clock.stamp(), &verb)?;
-                let begun = known.clone();
+                let stamp = self.services.clock.stamp();
+                let void_after = self.in_time(stamp, times, &verb)?;
+                let mut begun = known.clone();
+                begun.trusted &= stamp.synced;
+                waits = (!begun.trusted).then_some(times);
                 let alone = matches!(verb, Verb::Release { .. });
                 let begun = store.write(Priority::Upkeep, move |tx| match alone {
                     // One command may come over two links, where their brokers are bridged.
@@ -268,7 +324,11 @@ impl Runner<'_> {
                 let reply = serde_json::from_str(&reply).map_err(Refusal::StoredReply)?;
                 return Ok(Done::Before(reply));
             }
-            Earlier::Begun => {
+            Earlier::Begun { trusted } => {
+                // The clock may be trusted by now, and show whether the command is in its time.
+                let stamp = self.services.clock.stamp();
+                let sure = trusted || stamp.synced && self.in_time(stamp, times, &verb).is_ok();
+                waits = (!sure).then_some(times);
                 let begun = known.clone();
                 let attempt = store.write(Priority::Upkeep, move |tx| earlier::attempt(tx, &begun));
                 attempts = attempt.await?;
@@ -277,8 +337,11 @@ impl Runner<'_> {
             Earlier::Reused => return Err(Refusal::IdReused.into()),
             Earlier::Forgotten => return Err(Refusal::Forgotten.into()),
         };
-        let again = earlier == Earlier::Begun;
+        let again = matches!(earlier, Earlier::Begun { .. });
         let done = match verb {
+            Verb::Remove(asked) if let Some(times) = waits => {
+                waiting::bar(self.services, asked, self.actor(from), times).await
+            }
             Verb::Release { .. } if again => Err(Refusal::ReleaseInterrupted.into()),
             _ if attempts > ATTEMPTS => Err(Refusal::Interrupted.into()),
             verb => caught(self.tried(from, verb, void_after, again))
@@ -286,7 +349,7 @@ impl Runner<'_> {
                 .unwrap_or_else(|fault| Err(Failure::internal(fault))),
         };
         failpoint::at("command.done");
-        let reply = reply(id, done);
+        let reply = reply(id, done.map_err(|failure| shown_to(signed, failure)));
         let (answered, text) = (known.clone(), reply.to_string());
         let kept =
             store.write(Priority::Upkeep, move |tx| earlier::answered(tx, &answered, &text)).await;
@@ -305,9 +368,16 @@ impl Runner<'_> {
         void_after: Option<Monotonic>,
         again: bool,
     ) -> Result<Value, Failure> {
+        verbs::carry_out(self.services, verb, self.actor(from), void_after, again).await
+    }
+
+    fn actor(&self, from: &Issuer) -> Actor {
         let uid = nix::unistd::geteuid().as_raw();
-        let by = Actor { uid, user: from.upstream.clone(), via: Via::Upstream };
-        verbs::carry_out(self.services, verb, by, void_after, again).await
+        Actor { uid, user: from.upstream.clone(), via: Via::Upstream }
+    }
+
+    fn in_time(&self, now: Stamp, times: Times, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
+        times.checked(now, self.services.last_trusted.ms(), verb)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<Issuer>>> {
@@ -332,15 +402,28 @@ fn refused(id: &str, failure: &Failure) -> Value {
     command::refused(id.as_deref(), code, &message)
 }
 
+/// Codes of the commands that are refused for want of authority.
+const UNAUTHORISED: [&str; 5] =
+    ["unsigned", "no_key", "bad_signature", "misaddressed", Code::NotAllowed.word()];
+
 fn read(
     sealer: &Sealer,
     stamp: Stamp,
     upstream: &str,
     received: Monotonic,
-    profile: &dyn Profile,
-    payload: &[u8],
-) -> Result<(Verb, Times, CommandKey), NoCommand> {
-    let Envelope { id, verb, args, issued_at, expires_at } = profile.command(payload)?;
+    level: CommandLevel,
+    envelope: Envelope,
+) -> Result<(bool, Verb, Times, CommandKey), NoCommand> {
+    let Envelope { id, verb, args, issued_at, expires_at, signed } = envelope;
+    let refuse = |failure: Failure| refusal(Some(&id), &failure);
+    // The arguments of a command that is not allowed are not read, so the reply says nothing of
+    // them.
+    if parse::level(&verb).is_some_and(|needed| needed > level) || level == CommandLevel::None {
+        return Err(refuse(Refusal::NotAllowed { verb: command::shown(&verb), level }.into()));
+    }
+    if !signed && args.get("allow_duplicate_face").is_some_and(|reason| !reason.is_null()) {
+        return Err(refuse(Refusal::UnsignedFace.into()));
+    }
     // The names are sorted, so the same arguments give the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
     // A time far ahead is refused later. It is limited here, so that it does not make later
@@ -348,8 +431,6 @@ fn read(
     let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
     let known = CommandKey::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     drop(contents);
-    match Verb::read(&verb, args) {
-        Ok(verb) => Ok((verb, Times { issued_at, expires_at, received }, known)),
-        Err(failure) => Err(refusal(Some(&id), &failure)),
-    }
+    let verb = Verb::read(&verb, args).map_err(refuse)?;
+    Ok((signed, verb, Times { issued_at, expires_at, received }, known))
 }

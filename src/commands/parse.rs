@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::refusal::{Refusal, Wrong};
 use crate::{
+    config::CommandLevel,
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
     services::{Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
     uplink::profiles::native::command::shown,
@@ -33,6 +34,18 @@ pub(super) enum Verb {
     Release(Release),
     Resend { from: u64, to: u64 },
     Status,
+}
+
+/// Returns the level of commands that a verb needs; `None` for an unknown verb.
+pub(super) fn level(verb: &str) -> Option<CommandLevel> {
+    match verb {
+        "roster.digest" | "attendance.resend" | "status.now" => Some(CommandLevel::Status),
+        "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page" => {
+            Some(CommandLevel::Roster)
+        }
+        "lane.release" => Some(CommandLevel::All),
+        _ => None,
+    }
 }
 
 impl Verb {
@@ -93,6 +106,16 @@ impl Verb {
     /// Returns whether the verb only reads. A repetition of it is carried out again.
     pub(super) fn only_reads(&self) -> bool {
         matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status)
+    }
+
+    /// Returns whether the verb is carried out while the clock is not trusted: it admits no one,
+    /// and shows no worker. A removal only bars then.
+    pub(super) fn needs_no_clock(&self) -> bool {
+        match self {
+            Verb::SetState(SetState { state, .. }) => *state != State::Active,
+            Verb::Remove(_) | Verb::Digest | Verb::Resend { .. } | Verb::Status => true,
+            Verb::Upsert { .. } | Verb::Page { .. } | Verb::Release(_) => false,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::ATTEMPTS;
 use crate::{
+    config::CommandLevel,
     services::{Code, Failure, PHOTOS_MAX},
     uplink::profiles::native::command::BUSY,
 };
@@ -33,10 +34,26 @@ pub(super) enum Refusal {
     )]
     TooMany { most: u64, from: u64, upto: u64 },
     #[error(
+        "this gateway takes no {verb} from this upstream: its configuration says commands = \
+         \"{level}\""
+    )]
+    NotAllowed { verb: String, level: CommandLevel },
+    #[error(
+        "args.allow_duplicate_face: counts only in a signed command (command_key), because another \
+         person could pass as the worker"
+    )]
+    UnsignedFace,
+    #[error(
         "this gateway does not allow releases by command; its configuration may allow them \
-         (remote_release)"
+         (remote_release, with a command_key)"
     )]
     NoReleases,
+    /// To an unsigned asker, in place of every sentence that tells what the roster holds.
+    #[error(
+        "the roster has this id, document or face already, or has it otherwise; a person at the \
+         gateway can look it up, and a signed command gets the details"
+    )]
+    Duplicate,
     #[error("this release came over another upstream too, and is carried out once")]
     OtherUpstream,
     #[error("another command had this id; give each command its own id")]
@@ -56,8 +73,9 @@ pub(super) enum Refusal {
     #[error("the daemon ended {ATTEMPTS} times during the command, which is not tried again")]
     Interrupted,
     #[error(
-        "the gateway's clock is not synchronised, so the age of the command is not known; check \
-         the gateway's time (NTP)"
+        "the gateway's clock is not synchronised, so the age of the command is not known; send it \
+         again when it is, and check the gateway's time (NTP). Until then, worker.suspend and \
+         worker.remove keep a worker out"
     )]
     Clock,
     #[error(
@@ -121,7 +139,10 @@ impl Refusal {
             Refusal::Argument(_, Wrong::NoJpeg) => Code::PhotoUnreadable,
             Refusal::Argument(..) => Code::Invalid,
             Refusal::TooMany { .. } => Code::TooMany,
-            Refusal::NoReleases => Code::NotAllowed,
+            Refusal::NotAllowed { .. } | Refusal::UnsignedFace | Refusal::NoReleases => {
+                Code::NotAllowed
+            }
+            Refusal::Duplicate => Code::Duplicate,
             Refusal::OtherUpstream | Refusal::IdReused => Code::IdReused,
             Refusal::StoredReply(_) => Code::Damaged,
             Refusal::ReleaseInterrupted | Refusal::Interrupted => Code::Interrupted,

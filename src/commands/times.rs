@@ -28,12 +28,23 @@ pub(super) struct Times {
 
 impl Times {
     /// Refuses a command outside of its time. Returns for a release the time at which it is void,
-    /// by the monotonic clock (I4). While the wall clock is not trusted, a release is refused and
-    /// any other command is accepted.
-    pub(super) fn checked(self, now: Stamp, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
+    /// by the monotonic clock (I4). While the wall clock is not trusted, the age of a command is
+    /// not known. Then a command that had expired at the last trusted time is refused as expired,
+    /// and of the others only those that keep people out, or show and admit no one, are accepted.
+    pub(super) fn checked(
+        self,
+        now: Stamp,
+        last_trusted_ms: Option<i64>,
+        verb: &Verb,
+    ) -> Result<Option<Monotonic>, Failure> {
         let release = matches!(verb, Verb::Release { .. });
         if !now.synced {
-            return if release { Err(Refusal::Clock.into()) } else { Ok(None) };
+            let last = last_trusted_ms.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            return match last.filter(|last| self.expires_at <= *last) {
+                Some(last) => Err(Refusal::Expired { until: self.expires_at, now: last }.into()),
+                None if verb.needs_no_clock() => Ok(None),
+                None => Err(Refusal::Clock.into()),
+            };
         }
         let uptime = Monotonic::from_millis(now.uptime_ms);
         let now = now.timestamp();
@@ -49,6 +60,11 @@ impl Times {
         }
         let void_after = uptime + left;
         Ok(release.then(|| void_after.min(self.received + RELEASE_LIFE)))
+    }
+
+    /// Returns whether the command was in its time at a trusted moment.
+    pub(super) fn contain(issued_ms: i64, expires_ms: i64, at_ms: i64) -> bool {
+        (issued_ms.saturating_sub(AHEAD_MS)..expires_ms).contains(&at_ms)
     }
 }
 

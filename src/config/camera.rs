@@ -6,11 +6,11 @@ use serde::{Deserialize, Deserializer, de::Error};
 use zeroize::Zeroizing;
 
 use super::{
-    Mode, address,
+    Mode, Secret, address,
     value::{self, Checked, hint, within, wrong},
     written::Written,
 };
-use crate::turnstile::Direction;
+use crate::{turnstile::Direction, words::words};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +29,28 @@ pub struct Camera {
     /// Whether a replay starts again at its end.
     #[serde(default, rename = "loop")]
     pub looped: bool,
+    /// The user at a network camera, unless the address names one. This and the next two become
+    /// part of the source.
+    pub username: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+    /// The kind of login that the camera may ask for.
+    #[serde(default)]
+    pub auth: LoginScheme,
+}
+
+words! {
+    /// The kind of login that a network camera may ask for.
+    #[derive(Default)]
+    pub enum LoginScheme {
+        /// Digest, or basic where the camera never asked for digest.
+        #[default]
+        Any = "any",
+        /// Only digest, which does not show the password.
+        Digest = "digest",
+        /// Only basic, which shows the password to all who can read the network's traffic.
+        Basic = "basic",
+    }
 }
 
 fn hd() -> (u32, u32) {
@@ -54,6 +76,7 @@ impl Camera {
     pub(super) fn complete(&mut self, written: &Written<'_>, at: &str, mode: Mode) -> Checked<()> {
         let replay = matches!(self.source, CameraSource::Replay(_));
         let v4l2 = matches!(self.source, CameraSource::V4l2(_));
+        let network = !replay && !v4l2;
         for (key, takes, whose) in [
             ("loop", replay, "replay: sources"),
             ("repeat", replay, "replay: sources"),
@@ -63,6 +86,9 @@ impl Camera {
                 replay || v4l2,
                 "replay: and v4l2: sources; set the rate in the camera's own settings",
             ),
+            ("username", network, NETWORK),
+            ("password", network, NETWORK),
+            ("auth", network, NETWORK),
         ] {
             let key = format!("{at}.{key}");
             if !takes && written.has(&key) {
@@ -74,8 +100,12 @@ impl Camera {
             self.fps = if replay { 10.0 } else { 15.0 };
         }
         within(self.fps, 0.1..=60.0).or_else(|message| wrong(key, message + " frames a second"))?;
-        if let CameraSource::Replay(path) | CameraSource::V4l2(path) = &mut self.source {
-            written.absolute(path);
+        match &mut self.source {
+            CameraSource::Replay(path) | CameraSource::V4l2(path) => written.absolute(path),
+            CameraSource::Http(url) | CameraSource::Rtsp(url) => {
+                let given = (self.username.take(), self.password.take(), self.auth);
+                complete_login(url, given, written, at)?;
+            }
         }
         if replay && mode != Mode::Bench {
             let message = "\"replay:\" needs mode = \"bench\" at the top of the file: at a real gate, \
@@ -85,6 +115,37 @@ impl Camera {
         }
         Ok(())
     }
+}
+
+const NETWORK: &str = "http: and rtsp: sources";
+
+/// Puts the login of the keys into the address, which may name the user too, but only one of both.
+fn complete_login(
+    url: &mut CameraUrl,
+    (username, password, auth): (Option<String>, Option<Secret>, LoginScheme),
+    written: &Written<'_>,
+    at: &str,
+) -> Checked<()> {
+    if username.is_some() && url.login.is_some() {
+        let remedy = "the address has a login too: delete USER:PASSWORD@ from the address";
+        return wrong(format!("{at}.username"), remedy);
+    }
+    if username.is_none() && password.is_some() {
+        return wrong(format!("{at}.password"), "needs a username");
+    }
+    if let Some(user) = username {
+        let mut password = password.unwrap_or_else(|| String::new().into());
+        password.begin_at(written.base);
+        url.login = Some(Login { user, password, auth });
+    }
+    match &mut url.login {
+        Some(login) => login.auth = auth,
+        None if written.has(&format!("{at}.auth")) => {
+            return wrong(format!("{at}.auth"), "needs a username");
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// The source of frames. It is shown without a password.
@@ -109,6 +170,14 @@ impl CameraSource {
             CameraSource::V4l2(_) => "v4l2",
             CameraSource::Http(_) => "http",
             CameraSource::Rtsp(_) => "rtsp",
+        }
+    }
+
+    /// Returns the login of a network camera.
+    pub fn login(&self) -> Option<&Login> {
+        match self {
+            CameraSource::Http(url) | CameraSource::Rtsp(url) => url.login.as_ref(),
+            CameraSource::Replay(_) | CameraSource::V4l2(_) => None,
         }
     }
 
@@ -174,7 +243,8 @@ impl std::fmt::Debug for CameraUrl {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     pub user: String,
-    pub password: Zeroizing<String>,
+    pub password: Secret,
+    pub auth: LoginScheme,
 }
 
 impl std::fmt::Debug for Login {
@@ -247,6 +317,6 @@ fn login(url: &url::Url) -> Result<Option<Login>, String> {
         return Ok(None);
     }
     let user = decoded(url.username())?;
-    let password = Zeroizing::new(decoded(url.password().unwrap_or_default())?);
-    Ok(Some(Login { user, password }))
+    let password = Secret::Plain(Zeroizing::new(decoded(url.password().unwrap_or_default())?));
+    Ok(Some(Login { user, password, auth: LoginScheme::Any }))
 }

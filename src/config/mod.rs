@@ -14,6 +14,7 @@ mod lane;
 mod limits;
 mod lookalike;
 mod secret;
+mod signer_key;
 mod site;
 mod syntax;
 mod tables;
@@ -31,12 +32,13 @@ use serde::Deserialize;
 use self::tables::LaneTable;
 pub(crate) use self::value::keys;
 pub use self::{
-    camera::{Camera, CameraSource, CameraUrl, Login},
+    camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},
+    signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
-    upstream::{Ack, Broker, MqttVersion, OwnKeys, Tls, Upstream},
+    upstream::{Ack, Broker, CommandLevel, MqttVersion, OwnKeys, Tls, Upstream},
 };
 pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 

@@ -12,7 +12,7 @@ use serde::{
 use zeroize::Zeroizing;
 
 /// A secret, which is never printed. `Debug` and messages show its source, not its value.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Secret {
     Plain(Zeroizing<String>),
     File(PathBuf),

@@ -29,7 +29,7 @@ pub struct Site {
     /// `None`: the id is made with the database and kept in it.
     #[serde(default, deserialize_with = "value::name")]
     pub gateway_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "value::line")]
     pub name: String,
     /// The day on which all wages of the project were settled. Retention counts from it (I2).
     #[serde(default, deserialize_with = "date")]

@@ -101,7 +101,7 @@ fn a_cameras_password_is_separated_from_its_address() {
     let CameraSource::Http(CameraUrl { login: Some(login), .. }) = source else {
         panic!("{source:?}");
     };
-    assert_eq!((login.user.as_str(), login.password.as_str()), ("admin", "p@ss:1"));
+    assert_eq!((login.user.as_str(), login.password.read().unwrap().as_str()), ("admin", "p@ss:1"));
     assert_eq!(source.to_string(), "http://10.0.0.9:8080/video?ch=***");
     let shown = |address: &str| {
         let url = CameraUrl { url: url::Url::parse(address).unwrap(), login: None };

@@ -17,7 +17,7 @@ use toml::{
 };
 
 use super::{
-    Secret, address,
+    Secret, SignerKey, address,
     value::{self, ALIKE, Checked, keys, likeness, wrong},
     written::Written,
 };
@@ -49,6 +49,11 @@ pub struct Upstream {
     pub password: Option<Secret>,
     #[serde(default)]
     pub ack: Ack,
+    #[serde(default)]
+    pub commands: CommandLevel,
+    /// The key that signs the platform's commands and acknowledgements. With it, an unsigned one
+    /// does not count.
+    pub command_key: Option<SignerKey>,
     /// `None`: MQTT 5, or 3.1.1 if the broker refuses MQTT 5.
     pub version: Option<MqttVersion>,
     /// Whether a broker on another machine may be used without encryption.
@@ -161,6 +166,9 @@ impl Upstream {
             .for_each(|path| written.absolute(path));
         let secrets = [&mut self.key, &mut self.password];
         secrets.into_iter().flatten().for_each(|secret| secret.begin_at(written.base));
+        if let Some(SignerKey::Hmac(secret)) = &mut self.command_key {
+            secret.begin_at(written.base);
+        }
         self.own.begin_at(written.base);
         Ok(())
     }
@@ -216,6 +224,21 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// PEM file: the gateway's certificate with its chain, and its private key.
     pub own: Option<(PathBuf, Secret)>,
+}
+
+words! {
+    /// The commands that a platform may give. Each level includes the ones before it.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum CommandLevel {
+        None = "none",
+        /// Commands whose replies contain no worker, and that change nothing on the roster.
+        #[default]
+        Status = "status",
+        /// Commands that read and change the roster.
+        Roster = "roster",
+        /// A release of a gate too, if `remote_release` allows it.
+        All = "all",
+    }
 }
 
 words! {

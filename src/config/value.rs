@@ -12,6 +12,7 @@ use serde::{
 
 use super::{address::quoted, lookalike};
 pub(super) use crate::turnstile::settings::{Checked, Wrong, whole, within, wrong};
+use crate::words;
 
 /// Reads a number with decimals. The bounds are in hundredths.
 pub(super) fn decimal<'de, D, const LEAST: u32, const MOST: u32>(from: D) -> Result<f32, D::Error>
@@ -61,6 +62,11 @@ where
         "not a name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of \
          topics",
     )
+}
+
+/// Reads a text for people: one line of visible characters.
+pub(super) fn line<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    words::one_line(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
 /// Reads the name of a group, which must exist in the operating system.

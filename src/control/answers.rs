@@ -5,11 +5,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
+    pace::Pace,
     protocol::{AuditProgress, PackageSent, PhotoShown, Piece, Reply, Request},
-    wire::{PIECE, Wire, WireError, within_timeout},
+    wire::{PIECE, Wire, WireError},
 };
 use crate::{
-    ledger::Actor,
+    ledger::{AccessWhat, Actor},
     services::{Ask, DryRuns, Failure, HINTS, PAGE, PassagePhoto, Services, Source},
     status,
 };
@@ -34,6 +35,7 @@ struct Counted {
 pub(super) struct Connection<'a> {
     pub(super) services: &'a Services,
     pub(super) wire: Wire,
+    pub(super) pace: Pace<'a>,
     pub(super) by: Actor,
     pub(super) dry: DryRuns,
 }
@@ -49,7 +51,9 @@ impl Connection<'_> {
     }
 
     pub(super) async fn send(&mut self, reply: &Reply<impl Serialize>) -> Result<(), WireError> {
-        within_timeout(self.wire.send_json(reply)).await
+        let bytes = self.pace.within(self.wire.send_json(reply)).await?;
+        self.pace.moved(bytes);
+        Ok(())
     }
 
     async fn items(
@@ -81,6 +85,7 @@ impl Connection<'_> {
         }
         match request {
             Request::Status => self.done(status::gather(services).await).await,
+            Request::Site => self.done(&services.site).await,
             Request::Enroll(enroll) => {
                 let (client, asked) = mpsc::channel(HINTS);
                 let mut dry = std::mem::take(&mut self.dry);
@@ -119,6 +124,9 @@ impl Connection<'_> {
                 self.done(Counted { count }).await
             }
             Request::Attendance(query) => {
+                if query.export {
+                    services.record_reading(AccessWhat::Attendance, &by).await;
+                }
                 let mut listing = services.attendance(query).await?;
                 while let Some(records) = listing.next().await? {
                     self.items(records).await?;
@@ -126,6 +134,7 @@ impl Connection<'_> {
                 self.done(&listing.extent).await
             }
             Request::Export(query) => {
+                services.record_reading(AccessWhat::Attendance, &by).await;
                 let mut export = services.export(query).await?;
                 while let Some(lines) = export.next().await? {
                     self.pieces(&lines).await?;
@@ -222,7 +231,8 @@ impl Connection<'_> {
         self.send(&Reply::<()>::Send(number)).await?;
         let mut bytes = Vec::with_capacity(size);
         while bytes.len() < size {
-            let piece = within_timeout(self.wire.receive_piece()).await?;
+            let piece = self.pace.within(self.wire.receive_piece()).await?;
+            self.pace.moved(piece.len());
             if piece.is_empty() || piece.len() > size - bytes.len() {
                 return Err(WireError::Malformed("a photo's piece".to_owned()));
             }

@@ -65,9 +65,15 @@ impl Client {
         photos: &[Vec<u8>],
         mut each: impl FnMut(I),
     ) -> Result<D, ClientError> {
-        self.0.send_json(request).await?;
+        // A daemon without a place for this client says so before it reads the request.
+        let mut sent = self.0.send_json(request).await.map(drop);
         loop {
-            match self.0.receive_json::<Reply<serde_json::Value>>().await? {
+            let reply = self.0.receive_json::<Reply<serde_json::Value>>().await;
+            let reply = match (reply, std::mem::replace(&mut sent, Ok(()))) {
+                (Err(_), Err(unsent)) => return Err(unsent.into()),
+                (reply, _) => reply?,
+            };
+            match reply {
                 Reply::Item(item) => each(parse(item)?),
                 Reply::Send(number) => {
                     let photo = photos

@@ -6,6 +6,8 @@
 
 mod answers;
 mod client;
+mod pace;
+mod places;
 mod protocol;
 mod server;
 mod wire;

@@ -21,6 +21,8 @@ use crate::{
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// The site's time zone and working day.
+    Site,
     Enroll(Box<Enroll>),
     Update(Box<Update>),
     SetState(SetState),
@@ -70,6 +72,7 @@ impl Request {
         !matches!(
             self,
             Request::Status
+                | Request::Site
                 | Request::Workers(_)
                 | Request::Worker { .. }
                 | Request::History { .. }

@@ -7,28 +7,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::Semaphore,
-};
+use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     answers::Connection,
+    pace::Pace,
+    places::{Place, Places, Rank},
     protocol::Reply,
-    wire::{Wire, WireError, within_timeout},
+    wire::{Wire, WireError},
 };
 use crate::{
     config::Config,
-    ledger::Via,
+    ledger::{Actor, Via},
     services::{Code, DryRuns, Failure, Services, actor},
     supervision::Heartbeat,
 };
 
-/// Maximum number of concurrent clients. Further clients wait until a connection closes.
-const CONNECTIONS: usize = 16;
-/// Interval between a failed accept and the next one.
+/// Interval between a failed accept and the next one, and between attempts to get a place.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Maximum number of attempts to get a place for a client of root.
+const ROOT_ATTEMPTS: u32 = 25;
 
 /// Makes the socket, for its group only. Removes a socket that a crash left.
 pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
@@ -61,8 +60,8 @@ pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves clients until cancelled, and then removes the socket. The heartbeat goes on while the
-/// maximum of clients is connected, because slow clients are no fault of the daemon.
+/// Serves clients until cancelled, and then removes the socket. A client without a place is told so
+/// and is disconnected.
 pub async fn serve(
     listener: UnixListener,
     path: &Path,
@@ -70,19 +69,14 @@ pub async fn serve(
     beat: &Heartbeat,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::default();
     loop {
         beat.beat();
-        let client = async {
-            let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-            let (stream, _) = listener.accept().await?;
-            Ok::<_, std::io::Error>((place, stream))
-        };
-        let (place, stream) = tokio::select! {
+        let stream = tokio::select! {
             _ = cancel.cancelled() => break,
             () = beat.due() => continue,
-            client = client => match client {
-                Ok(client) => client,
+            client = listener.accept() => match client {
+                Ok((stream, _)) => stream,
                 Err(error) => {
                     // The daemon may be out of file descriptors. The gates must go on.
                     tracing::warn!(%error, "a client could not be accepted");
@@ -92,11 +86,14 @@ pub async fn serve(
             },
         };
         let (services, cancel) = (services.clone(), cancel.clone());
+        // The kernel gives the credentials, so a client cannot forge them.
+        let Ok(credentials) = stream.peer_cred() else { continue };
+        let by = actor(credentials.uid(), Via::Socket);
+        let places = places.clone();
         tokio::spawn(async move {
-            let _place = place;
             tokio::select! {
                 _ = cancel.cancelled() => {}
-                served = connection(&services, stream) => if let Err(error) = served {
+                served = admitted(&services, stream, by, &places) => if let Err(error) = served {
                     tracing::debug!(%error, "a client disconnected");
                 },
             }
@@ -105,14 +102,57 @@ pub async fn serve(
     std::fs::remove_file(path)
 }
 
-/// Answers the requests of one client, one after the other, until the client disconnects.
-async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
-    // The kernel gives the credentials, so a client cannot forge them.
-    let by = actor(stream.peer_cred()?.uid(), Via::Socket);
-    let mut connection =
-        Connection { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
+/// Returns what this user may do at most.
+fn rank(services: &Services, by: &Actor) -> Rank {
+    if by.uid == 0 || by.uid == nix::unistd::geteuid().as_raw() {
+        Rank::Root
+    } else if services.may_change(by).is_ok() {
+        Rank::Admin
+    } else {
+        Rank::Reader
+    }
+}
+
+/// Serves a client that gets a place. Tells a client without a place so, and disconnects it.
+async fn admitted(
+    services: &Services,
+    stream: UnixStream,
+    by: Actor,
+    places: &Places,
+) -> Result<(), WireError> {
+    let rank = rank(services, &by);
+    // Only root's own clients can be in root's way, and they may end just now.
+    let mut attempts = if rank == Rank::Root { ROOT_ATTEMPTS } else { 1 };
     loop {
-        match within_timeout(connection.wire.receive_json()).await {
+        attempts -= 1;
+        match places.take(by.uid, rank) {
+            Ok(place) => return connection(services, stream, by, place).await,
+            Err(_) if attempts > 0 => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(full) => {
+                tracing::debug!(user = %by.user, full, "a client is refused");
+                let busy = Reply::<()>::Error(Failure::new(Code::Busy, full));
+                // The socket of a client that has just connected has room for this.
+                let mut wire = Wire::new(stream);
+                let sent = tokio::time::timeout(ACCEPT_PAUSE, wire.send_json(&busy));
+                return sent.await.unwrap_or(Err(WireError::HungUp)).map(drop);
+            }
+        }
+    }
+}
+
+/// Answers the requests of one client, one after the other, until the client disconnects.
+async fn connection(
+    services: &Services,
+    stream: UnixStream,
+    by: Actor,
+    _place: Place,
+) -> Result<(), WireError> {
+    let pace = Pace::new(&*services.clock);
+    let mut connection =
+        Connection { services, wire: Wire::new(stream), pace, by, dry: DryRuns::default() };
+    loop {
+        connection.pace.begin();
+        match connection.pace.within(connection.wire.receive_json()).await {
             Ok(request) => connection.answer(request).await?,
             Err(WireError::Malformed(why)) => {
                 let failure = Failure::new(Code::Malformed, format!("not understood: {why}"));

@@ -3,8 +3,6 @@
 //! Each frame is a length (4 bytes, big-endian) and that many bytes, at most [`FRAME_MAX`]: one kind
 //! byte, then JSON (kind 0) or a piece of a photo (kind 1).
 
-use std::time::Duration;
-
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -34,16 +32,6 @@ pub enum WireError {
     Malformed(String),
 }
 
-/// Timeout after which a client that sends nothing, or takes nothing, is cut off.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Waits for an exchange with a client, at most [`TIMEOUT`].
-pub(super) async fn within_timeout<T>(
-    exchange: impl Future<Output = Result<T, WireError>>,
-) -> Result<T, WireError> {
-    tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(WireError::HungUp))
-}
-
 /// A connection in frames.
 pub struct Wire<T = UnixStream>(Framed<T, LengthDelimitedCodec>);
 
@@ -61,9 +49,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         Ok(self.0.send(frame.freeze()).await?)
     }
 
-    pub async fn send_json(&mut self, value: &impl Serialize) -> Result<(), WireError> {
+    /// Returns the number of bytes sent.
+    pub async fn send_json(&mut self, value: &impl Serialize) -> Result<usize, WireError> {
         let body = serde_json::to_vec(value).map_err(|e| WireError::Malformed(e.to_string()))?;
-        self.send(JSON, &body).await
+        self.send(JSON, &body).await?;
+        Ok(body.len())
     }
 
     pub async fn send_piece(&mut self, piece: &[u8]) -> Result<(), WireError> {

@@ -10,16 +10,19 @@ use rusqlite::Transaction;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{opening::CLOCK, pending::Pending};
+use super::{
+    opening::{CLOCK, LAST_TRUSTED},
+    pending::Pending,
+};
 use crate::{
-    clock::{Clock, ClockWatch, Monotonic},
+    clock::{Clock, ClockWatch, LastTrusted, Monotonic},
     ledger::{
         self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
         audit::{self, Fault, Finding},
     },
-    roster,
+    roster::{self, Day},
     services::{Audit, Failure, Services},
-    store::{self, Priority, Store, StoreState},
+    store::{self, Priority, Store, StoreError, StoreState},
 };
 
 /// Interval between two checks.
@@ -37,6 +40,11 @@ const UNREAD: u32 = 10;
 /// failed search, and for a clock that is not synchronised.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_AGAIN: Duration = Duration::from_secs(600);
+/// Interval between writes of the last time at which the clock was trusted. A new day is written at
+/// once.
+const TRUSTED_EVERY: Duration = Duration::from_secs(3600);
+/// Interval after a write of it that failed.
+const TRUSTED_AGAIN: Duration = Duration::from_secs(60);
 /// Maximum number of entries that one check audits. The audit of a ledger of three years takes
 /// hours without a visible load.
 const AUDITED: u64 = 200;
@@ -46,6 +54,9 @@ pub(super) struct Maintenance {
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
+    last_trusted: Arc<LastTrusted>,
+    /// The day that was written, and the time of the next write.
+    trusted: (Option<Day>, Monotonic),
     disk: DiskWatch,
     pending: Pending<Body>,
     /// The index of the next entry to audit; `None` after the whole ledger was audited once.
@@ -69,6 +80,8 @@ impl Maintenance {
             ledger: services.ledger.clone(),
             clock: services.clock.clone(),
             watch,
+            last_trusted: services.last_trusted.clone(),
+            trusted: (None, services.clock.monotonic()),
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: Pending::new(PENDING),
             audit_from: Some(0),
@@ -92,10 +105,36 @@ impl Maintenance {
             if self.store.beat().await.is_err() {
                 return cancel.cancelled().await;
             }
+            self.keep_trusted().await;
             self.look().await;
             self.audit().await;
             self.prune().await;
         }
+    }
+
+    /// Keeps the last time at which the clock was trusted. A box that starts without a time then
+    /// knows what has surely ended.
+    async fn keep_trusted(&mut self) {
+        let (stamp, now) = (self.clock.stamp(), self.clock.monotonic());
+        if !stamp.synced {
+            return;
+        }
+        self.last_trusted.observe(stamp);
+        let day = Day::at(stamp, &self.last_trusted, &self.retention.timezone);
+        let (kept, next) = self.trusted;
+        let is_new = kept.is_some_and(|kept| kept != day);
+        if now < next && !is_new {
+            return;
+        }
+        let written = self.store.write(Priority::Upkeep, move |tx| {
+            let ms = stamp.wall_ms.to_be_bytes();
+            Ok::<_, StoreError>(store::set_meta(tx, LAST_TRUSTED, &ms)?)
+        });
+        self.trusted = match written.await {
+            Ok(()) => (Some(day), now + TRUSTED_EVERY),
+            // The store says by itself that the disk fails.
+            Err(_) => (None, now + TRUSTED_AGAIN),
+        };
     }
 
     /// Audits the next few entries in the database.

@@ -104,16 +104,30 @@ fn keep(what: &'static str, ended: &Fatal, work: impl Future<Output = ()> + Send
 fn links(
     config: &Config,
     context: &uplink::Context,
+    memory: &Arc<Memory>,
     ledger: &Ledger,
     ended: &Fatal,
-) -> anyhow::Result<(Vec<uplink::Link>, Vec<JoinHandle<()>>)> {
-    let spawn = |upstream: &Upstream| {
+) -> anyhow::Result<(Vec<uplink::Link>, Links)> {
+    let mut links = Links::default();
+    let mut spawn = |upstream: &Upstream| {
         let sent_before = ledger.sent_before(&upstream.name);
-        let context = uplink::Context { sent_before, ..context.clone() };
+        let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
+        let memory = memory.share();
+        let context = uplink::Context { sent_before, commands, memory, ..context.clone() };
         let (link, task) = uplink::spawn(upstream.clone(), context)?;
-        Ok((link, watch_over(task, "a link's task", ended)))
+        links.tasks.push(watch_over(task, "a link's task", ended));
+        links.commands.push(incoming);
+        Ok(link)
     };
-    config.upstreams.iter().map(spawn).collect()
+    let upstreams = config.upstreams.iter().map(&mut spawn).collect::<anyhow::Result<_>>()?;
+    Ok((upstreams, links))
+}
+
+/// The tasks of all links, and the queues of their commands.
+#[derive(Default)]
+struct Links {
+    tasks: Vec<JoinHandle<()>>,
+    commands: Vec<mpsc::Receiver<uplink::Incoming>>,
 }
 
 /// Loads the models, off the async threads. Unpacking them takes twice their final size.
@@ -207,7 +221,6 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;
     }
 
-    let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
     let memory = Arc::new(Memory::default());
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
@@ -222,16 +235,18 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         online: online_watch,
         sent_before: 0,
         ledger: opened.ledger.id,
-        commands,
-        memory: memory.clone(),
+        // Each link has its own queue and share.
+        commands: mpsc::channel(uplink::COMMANDS).0,
+        memory: memory.share(),
         cancel: cancel_links.clone(),
     };
-    let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
+    let (upstreams, links) = links(config, &context, &memory, &opened.ledger, &ended)?;
 
     let frames_to_agree = config.recognition.frames_to_agree;
     let cameras = parts.feeds.len();
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
+    let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         heads,
         signing_key: key,
@@ -239,8 +254,10 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         ledger: opened.ledger,
         undated: opened.undated,
         clock: clock.clone(),
+        last_trusted: last_trusted.clone(),
         started,
         beats: beats.clone(),
+        site: (&config.site).into(),
         origin,
         vision: vision.clone(),
         roster,
@@ -257,6 +274,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             keep_years: config.storage.attendance_keep_years,
             timezone: config.site.timezone.clone(),
         },
+        readings: Default::default(),
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
@@ -285,7 +303,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         watchdog::watch(watched, watched_store, stop).await;
         ("the watchdog", Err(anyhow::anyhow!("its task ended")))
     });
-    let platforms = commands::run(services.clone(), incoming, cancel.clone());
+    let platforms = commands::run(services.clone(), links.commands, cancel.clone());
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
@@ -304,6 +322,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         clock: clock.clone(),
         stages,
         capacity,
+        last_trusted,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
@@ -319,7 +338,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         cancel_links,
         tasks,
         turnstiles: parts.turnstiles,
-        links,
+        links: links.tasks,
         threads,
         store: Some(store_thread),
         failed: None,

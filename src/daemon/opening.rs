@@ -6,7 +6,7 @@ use rusqlite::Transaction;
 
 use super::alarms;
 use crate::{
-    clock::{ClockWatch, Stamp},
+    clock::{ClockWatch, LastTrusted, Stamp},
     commands,
     config::Config,
     failpoint,
@@ -28,6 +28,7 @@ pub(super) struct Opened {
     pub(super) gateway: String,
     pub(super) roster: Roster,
     pub(super) clock: ClockWatch,
+    pub(super) last_trusted: LastTrusted,
     /// The stored mode of each lane.
     pub(super) modes: HashMap<String, ModeState>,
     /// The stored health of each lane's passage sensors.
@@ -87,6 +88,8 @@ pub(super) async fn open(
             };
             let roster = roster::load(tx, &sealer, &model)?;
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
+            let last_trusted = store::meta(tx, LAST_TRUSTED)?.and_then(|ms| ms.try_into().ok());
+            let last_trusted = LastTrusted::new(last_trusted.map(i64::from_be_bytes));
             let (mut modes, mut sensors) = (HashMap::new(), HashMap::new());
             for name in lanes {
                 sensors.insert(name.clone(), lane::load_sensors(tx, &name)?);
@@ -107,6 +110,7 @@ pub(super) async fn open(
                 gateway,
                 roster,
                 clock,
+                last_trusted,
                 modes,
                 sensors,
                 alarms,
@@ -121,6 +125,8 @@ pub(super) async fn open(
 const UNDATED_SHOWN_MS: i64 = 62 * 24 * 3_600_000;
 /// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
+/// Key in `meta`: the last time at which the clock was trusted; ms since 1970, 8 bytes.
+pub(super) const LAST_TRUSTED: &str = "last_trusted";
 const GATEWAY: &str = "gateway_id";
 
 /// Returns the entry for a signing key that the ledger does not know yet. A key that was lost cannot
@@ -160,6 +166,12 @@ fn succeed(
         // The known router is carried over, so that a box that was moved still raises the alarm.
         if let Some(router) = kept(alarms::NEIGHBOURHOOD) {
             store::set_meta(tx, alarms::NEIGHBOURHOOD, &router)?;
+        }
+        if let Some(trusted) = kept(LAST_TRUSTED) {
+            store::set_meta(tx, LAST_TRUSTED, &trusted)?;
+        }
+        for (key, waits) in store::metas(old, commands::REMOVAL_WAITS).unwrap_or_default() {
+            store::set_meta(tx, &key, &waits)?;
         }
         for name in lanes {
             // A mode that cannot be read becomes normal.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -13,7 +12,7 @@ use crate::{
     clock::Monotonic,
     config::Direction,
     ledger::{Actor, Evidence},
-    roster::{Person, Worker, WorkerId},
+    roster::{Day, Person, Worker, WorkerId},
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -27,8 +26,8 @@ pub struct Sighting {
     pub pace: Pace,
     pub sighted: Sighted,
     pub roster_version: u64,
-    /// The date at the site; `None` if the clock is not synchronised.
-    pub today: Option<Date>,
+    /// The date at the site, as far as it is known.
+    pub today: Day,
     /// Photo of the face; it is stored only if this sighting leads to a grant.
     pub photo: Option<PassagePhoto>,
     pub face: FaceSeen,
@@ -60,7 +59,7 @@ pub struct Claim {
     /// Time of the last piece of evidence.
     pub captured: Monotonic,
     pub roster_version: u64,
-    pub today: Option<Date>,
+    pub today: Day,
     pub photo: Option<PassagePhoto>,
 }
 

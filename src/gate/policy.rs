@@ -1,12 +1,10 @@
 //! Grant or deny: a pure function of the match, the worker's standing, the direction, the
 //! lane's mode and the clock.
 
-use jiff::civil::Date;
-
 use crate::{
     config::{Direction, Recognition},
     ledger::LaneMode,
-    roster::{Match, Standing, Worker, WorkerId},
+    roster::{Day, Match, Standing, Worker, WorkerId},
     words::words,
 };
 
@@ -81,15 +79,15 @@ words! {
     }
 }
 
-/// Decides on a worker. Standing never denies an exit, so that no worker is locked in. `today` is
-/// `None` while the clock is not synchronised; then validity dates do not deny, and the entry's own
-/// stamp says that the clock was not synchronised. A lane that stands open denies no worker and
+/// Decides on a worker. Standing never denies an exit, so that no worker is locked in. While the
+/// clock is not synchronised, only an admission that had ended on the last trusted day denies, and
+/// the entry's own stamp says that the clock was not synchronised. A lane that stands open denies no worker and
 /// records each worker.
 pub fn decide(
     worker: &Worker,
     direction: Direction,
     mode: LaneMode,
-    today: Option<Date>,
+    today: Day,
     require_training: bool,
 ) -> Result<(), Reason> {
     match (direction, mode) {

@@ -35,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{civil::Date, tz::TimeZone};
+use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
@@ -55,10 +55,10 @@ use super::{
 };
 use crate::{
     camera::{Frame, Slot, Wakeup},
-    clock::{Clock, Monotonic},
+    clock::{Clock, LastTrusted, Monotonic},
     config::{Direction, FaceLimits, Recognition},
     failpoint,
-    roster::Roster,
+    roster::{Day, Roster},
     supervision::{Heartbeat, Heartbeats},
     timing::Stages,
     vision::{self, DecodeError, View, Vision, VisionError},
@@ -119,6 +119,7 @@ pub struct VisionPool {
     pub clock: Arc<dyn Clock>,
     pub stages: Arc<Stages>,
     pub capacity: Arc<Capacity>,
+    pub last_trusted: Arc<LastTrusted>,
     pub rules: Recognition,
     pub timezone: TimeZone,
     /// Whether photos of passages are kept; if not, none is made.
@@ -394,10 +395,8 @@ impl VisionPool {
         }
     }
 
-    /// Returns the site's date; `None` if the clock is not synchronised.
-    fn today(&self) -> Option<Date> {
-        let stamp = self.clock.stamp();
-        stamp.synced.then(|| stamp.timestamp().to_zoned(self.timezone.clone()).date())
+    fn today(&self) -> Day {
+        Day::at(self.clock.stamp(), &self.last_trusted, &self.timezone)
     }
 }
 

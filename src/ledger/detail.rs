@@ -91,6 +91,11 @@ const ENGLISH: &[(&str, &str)] = &[
          down: its operator must renew it",
     ),
     ("camera_error", "{problem}"),
+    (
+        "camera_login_refused",
+        "{problem}. The next try is in {wait_s:seconds}, because many cameras lock a user after a few \
+         wrong passwords. A changed password, or a restart of the daemon, is tried at once",
+    ),
     ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
@@ -177,6 +182,12 @@ const ENGLISH: &[(&str, &str)] = &[
         "link_down",
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
          sends what waits ({records:record})",
+    ),
+    (
+        "link_login_refused",
+        "{problem}; check username and password. The next try is in {wait_s:seconds}, because many \
+         brokers lock a user after a few wrong passwords. A changed password, or a restart of the daemon, \
+         is tried at once ({records:record})",
     ),
     ("next_came", "the next person was let through before it was known whether this one walked"),
     ("no_answer", "the turnstile gave no answer"),

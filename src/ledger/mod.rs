@@ -20,6 +20,7 @@ mod health;
 pub mod kinds;
 mod outbox;
 mod retention;
+mod signed_ack;
 pub mod tree;
 mod words;
 
@@ -46,6 +47,7 @@ pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
+pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
 
 #[derive(Debug, thiserror::Error)]

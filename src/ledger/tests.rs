@@ -357,6 +357,7 @@ fn one_of_each_kind() -> Vec<Entry> {
             lasted_ms: None,
         }
         .into(),
+        Access { what: AccessWhat::Photo, by: socket() }.into(),
     ];
     (0..)
         .zip(bodies)

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{RosterError, WorkerId};
 use crate::{
     store::StoreError,
-    words::{day, words},
+    words::{day, is_blank, words},
 };
 
 words! {
@@ -226,12 +226,6 @@ fn half_width(text: &str) -> String {
         other => other,
     };
     text.chars().map(half).collect()
-}
-
-/// Returns whether a character is a blank of any width, or an invisible mark.
-pub(super) fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}')
 }
 
 pub(super) fn without_blanks(text: &str) -> String {

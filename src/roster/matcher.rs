@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use super::{Worker, WorkerId};
-use crate::vision::{TEMPLATE_LEN, Template};
+use crate::{
+    memory::locked::Numbers,
+    vision::{TEMPLATE_LEN, Template},
+};
 
 /// The roster at one moment. It is never changed; a new snapshot replaces it.
 #[derive(Default)]
@@ -13,7 +14,7 @@ pub struct Roster {
     version: u64,
     workers: Vec<Arc<Worker>>,
     /// The templates in sequence, [`TEMPLATE_LEN`] numbers each.
-    templates: Zeroizing<Vec<f32>>,
+    templates: Numbers,
     /// For each template, the index of its worker in `workers`.
     owners: Vec<u32>,
     /// Number of rows and templates that could not be read and are left out.
@@ -40,10 +41,9 @@ pub struct Match {
 impl Roster {
     /// Returns a snapshot of workers with their templates. The ids must be in ascending order.
     pub fn new(version: u64, workers: Vec<(Worker, Vec<Template>)>) -> Roster {
-        let mut roster = Roster { version, ..Roster::default() };
         let count: usize = workers.iter().map(|(_, templates)| templates.len()).sum();
-        // All is reserved at once: a vector that grows would leave copies that are not zeroised.
-        roster.templates.reserve_exact(count * TEMPLATE_LEN);
+        let templates = Numbers::with_capacity(count * TEMPLATE_LEN);
+        let mut roster = Roster { version, templates, ..Roster::default() };
         for (worker, templates) in workers {
             roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
         }
@@ -57,10 +57,11 @@ impl Roster {
         id: &WorkerId,
         changed: Option<(Worker, Vec<Template>)>,
     ) -> Roster {
-        let mut roster = Roster { version, damaged: self.damaged, ..Roster::default() };
-        roster.workers.reserve_exact(self.workers.len() + 1);
         let more = changed.as_ref().map_or(0, |(_, faces)| faces.len());
-        roster.templates.reserve_exact(self.templates.len() + more * TEMPLATE_LEN);
+        let templates = Numbers::with_capacity(self.templates.len() + more * TEMPLATE_LEN);
+        let damaged = self.damaged;
+        let mut roster = Roster { version, damaged, templates, ..Roster::default() };
+        roster.workers.reserve_exact(self.workers.len() + 1);
         roster.owners.reserve_exact(self.owners.len() + more);
         // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);

@@ -6,6 +6,7 @@
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod carry_over;
+mod day;
 mod identity;
 pub mod import;
 mod matcher;
@@ -16,11 +17,12 @@ use std::{str::FromStr, sync::Arc};
 
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
-use crate::words::{day, words};
+use crate::words::{self, day, words};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
+pub use day::Day;
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
@@ -225,9 +227,10 @@ impl Worker {
         Worker { person, terms, state, state_reason: None, templates: 0 }
     }
 
-    /// Returns the worker's standing. `today` is `None` while the clock is not trusted; then no
-    /// date denies a worker the entry.
-    pub fn standing(&self, today: Option<Date>, require_training: bool) -> Standing {
+    /// Returns the worker's standing. While the clock is not trusted, only an admission that had
+    /// ended on the last trusted day denies a worker the entry.
+    pub fn standing(&self, day: Day, require_training: bool) -> Standing {
+        let today = day.today();
         let Terms { valid_from, valid_until, trained_on, .. } = self.terms;
         match self.state {
             State::Suspended => return Standing::Suspended,
@@ -237,7 +240,7 @@ impl Worker {
         let before = |day: Option<Date>| today.zip(day).is_some_and(|(today, day)| today < day);
         if before(valid_from) {
             Standing::NotYet
-        } else if today.zip(valid_until).is_some_and(|(today, until)| today > until) {
+        } else if day.earliest().zip(valid_until).is_some_and(|(day, until)| day > until) {
             Standing::Expired
         } else if require_training && (trained_on.is_none() || before(trained_on)) {
             Standing::TrainingMissing
@@ -264,22 +267,20 @@ pub struct Enrolment {
     pub faces: Vec<FaceOnFile>,
 }
 
-/// Returns a typed text, without the blanks and invisible marks around it. Refuses a text that is
-/// empty, too long or not on one line.
+/// Returns a typed text in its one form. Refuses a text that is empty, too long, or not one line of
+/// visible characters.
 pub fn checked_text(
     field: &'static str,
     text: &str,
     max_chars: usize,
 ) -> Result<String, RosterError> {
-    let text = text.trim_matches(identity::is_blank);
-    let problem = if text.is_empty() {
-        "must not be empty".to_owned()
-    } else if text.chars().count() > max_chars {
-        format!("must have at most {max_chars} characters")
-    } else if text.chars().any(char::is_control) {
-        "must be one line without control characters".to_owned()
-    } else {
-        return Ok(text.to_owned());
+    let problem = match words::one_line(text) {
+        Ok(text) if text.is_empty() => "must not be empty".to_owned(),
+        Ok(text) if text.chars().count() > max_chars => {
+            format!("must have at most {max_chars} characters")
+        }
+        Ok(text) => return Ok(text),
+        Err(problem) => problem,
     };
     Err(RosterError::Invalid { field, problem })
 }

@@ -52,6 +52,10 @@ pub struct AttendanceQuery {
     /// The instant after the last record; given instead of days.
     #[arg(skip)]
     pub to_at: Option<Timestamp>,
+    /// The records go into a file, which the ledger then records.
+    #[arg(skip)]
+    #[serde(default)]
+    pub export: bool,
 }
 
 /// A request to add a passage that no gate recorded.

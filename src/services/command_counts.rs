@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Monotonic;
+
 /// The counts of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -19,6 +21,20 @@ pub struct CommandCounts {
     pub commands_repeated: u64,
     /// Failed commands that came too late.
     pub commands_expired: u64,
+    /// Failed commands without the authority: not signed, signed with another key, for another
+    /// gateway, or of a verb that `commands` does not allow.
+    pub commands_unauthorised: u64,
+    /// When the last command without the authority came, and its code.
+    #[serde(skip)]
+    pub last_unauthorised: Option<(Monotonic, &'static str)>,
+}
+
+impl CommandCounts {
+    /// Counts a command without the authority.
+    pub fn unauthorised(&mut self, at: Monotonic, code: &'static str) {
+        self.commands_unauthorised += 1;
+        self.last_unauthorised = Some((at, code));
+    }
 }
 
 /// The counts of all upstreams, by name.

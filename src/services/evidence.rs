@@ -8,7 +8,7 @@ use crate::{
     evidence::{self, MADE_BYTES, OutageShown, Period, collect, outages},
     failpoint,
     ledger::{
-        self, Actor, CborError, Head, LedgerError, SignedHead,
+        self, AccessWhat, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
         growth,
     },
@@ -197,8 +197,8 @@ impl Services {
         })
     }
 
-    /// Makes the package of a worker. The ID number is opened, so the log names who asked.
-    /// It waits for room in memory.
+    /// Makes the package of a worker. The ID number is opened, so the ledger names who asked. It
+    /// waits for room in memory.
     pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<PackageMade, Failure> {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
@@ -225,7 +225,7 @@ impl Services {
             .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
-        tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
+        self.record_reading(AccessWhat::Evidence, by).await;
         Ok(PackageMade { bytes: package.encode().map_err(broken)?, _held: held })
     }
 

@@ -77,7 +77,7 @@ impl Services {
         if direction == Direction::Exit {
             return Ok(());
         }
-        let standing = worker.standing(self.today(), self.roster_rules.require_training);
+        let standing = worker.standing(self.day(), self.roster_rules.require_training);
         Refusal::of_standing(worker, standing).map_or(Ok(()), |refusal| Err(refusal.into()))
     }
 

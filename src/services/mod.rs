@@ -20,6 +20,7 @@
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
+//! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
 //! | `watching` | shows a lane live |
 //! | `refusal` | the sentences, with their codes, for refused requests |
@@ -43,6 +44,7 @@ mod lanes;
 mod likeness;
 mod live;
 mod photo;
+mod reading;
 mod refusal;
 mod roster;
 mod update;
@@ -50,6 +52,7 @@ mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use self::refusal::Refusal;
@@ -66,6 +69,7 @@ pub use self::{
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
+    reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
     watching::{Watch, Watching},
 };
@@ -73,8 +77,8 @@ use crate::{
     alarms::AlarmState,
     attendance::Origin,
     camera::{CameraState, Slot},
-    clock::{Clock, Monotonic},
-    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules},
+    clock::{Clock, LastTrusted, Monotonic},
+    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site},
     gate::{
         lane::{self, LaneState},
         pace::Capacity,
@@ -155,6 +159,25 @@ pub struct ExporterDown {
     pub error: String,
 }
 
+/// Facts of the configuration that a client needs. A user who may not read the configuration asks
+/// for them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiteShown {
+    /// The site's name for people.
+    pub name: String,
+    /// The IANA name of its time zone.
+    pub timezone: String,
+    /// Start of a working day.
+    pub day_starts_at: jiff::civil::Time,
+}
+
+impl From<&Site> for SiteShown {
+    fn from(site: &Site) -> SiteShown {
+        let timezone = site.timezone.iana_name().unwrap_or("UTC").to_owned();
+        SiteShown { name: site.name.clone(), timezone, day_starts_at: site.day_starts_at }
+    }
+}
+
 /// All that a request may need.
 pub struct Services {
     /// The database.
@@ -167,10 +190,14 @@ pub struct Services {
     pub ledger: Ledger,
     /// The wall and monotonic clock.
     pub clock: Arc<dyn Clock>,
+    /// The last time at which the wall clock was trusted.
+    pub last_trusted: Arc<LastTrusted>,
     /// When the daemon started.
     pub started: Monotonic,
     /// Heartbeats of the parts that must make progress for the gate to work.
     pub beats: Arc<Heartbeats>,
+    /// The site, for clients.
+    pub site: SiteShown,
     /// The site, the gateway and the time zone that records name.
     pub origin: Origin,
     /// The face models.
@@ -208,6 +235,8 @@ pub struct Services {
     pub alarm_limits: AlarmLimits,
     /// The alarms under way.
     pub alarms: watch::Sender<AlarmState>,
+    /// Who has read personal data lately.
+    pub readings: Readings,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
     /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.

@@ -1,11 +1,11 @@
-//! Returns the photo of a passage, and logs the user who asked for it. The caller checks that the
+//! Returns the photo of a passage, and records the user who asked for it. The caller checks that the
 //! user may see it.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    ledger::{self, Actor},
+    ledger::{self, AccessWhat, Actor},
     turnstile::PassageId,
 };
 
@@ -43,7 +43,7 @@ impl Services {
         };
         let passage = passage.ok_or(Refusal::NoPhoto)?;
         let jpeg = self.photo_store.open(passage.0).await?.ok_or(Refusal::NoPhoto)?;
-        tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "a user looks at a photo");
+        self.record_reading(AccessWhat::Photo, by).await;
         Ok(PassagePhoto { passage, jpeg })
     }
 }

@@ -21,9 +21,12 @@ use super::{
 use crate::{
     attendance::EventRecord,
     failpoint,
-    ledger::{self, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
-    roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
+    ledger::{self, AccessWhat, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
+    roster::{
+        self, Day, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId,
+    },
     store::Priority,
+    words,
 };
 
 /// A worker on the roster and the identity, before a change.
@@ -56,7 +59,7 @@ impl WorkerQuery {
 
 /// Returns whether a text is the one asked for. `None` asks for any text.
 pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
-    wanted.as_deref().is_none_or(|wanted| wanted == there)
+    wanted.as_deref().is_none_or(|wanted| words::composed(wanted) == there)
 }
 
 /// One page of workers, and the id after which the next page begins.
@@ -257,11 +260,14 @@ impl Services {
         }
     }
 
+    /// Returns the site's date, as far as it is known.
+    pub(super) fn day(&self) -> Day {
+        Day::at(self.clock.stamp(), &self.last_trusted, &self.origin.timezone)
+    }
+
     /// Returns the site's date; `None` while the clock is not trusted.
     pub(super) fn today(&self) -> Option<Date> {
-        let stamp = self.clock.stamp();
-        let zone = self.origin.timezone.clone();
-        stamp.synced.then(|| stamp.timestamp().to_zoned(zone).date())
+        self.day().today()
     }
 
     /// Refuses dates that are probably mistyped: papers signed in the future, and days of another
@@ -309,6 +315,9 @@ impl Services {
         let (id_type, id_number) = (identity.id_type, identity.masked());
         let in_full = self.may_change(by).is_ok();
         let particulars = if in_full { identity.particulars } else { Particulars::default() };
+        if particulars != Particulars::default() {
+            self.record_reading(AccessWhat::Particulars, by).await;
+        }
         Ok(WorkerShown { worker, id_type, id_number, particulars })
     }
 

@@ -14,12 +14,14 @@ use super::{
     disk::disk,
     part::Part,
     remedy::Remedy,
+    swap,
     troubles::{self, Backlog},
 };
 use crate::{
     clock::Monotonic,
     config::Direction,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
+    memory::locked,
     services::{CameraPanel, LanePanel, Services},
 };
 
@@ -44,7 +46,16 @@ pub async fn gather(services: &Services) -> Status {
     let alarms = alarms(services, &mut attention);
     let stamp = services.clock.stamp();
     if !stamp.synced {
-        attention.add(Part::Clock, services.started, Remedy::ClockNotSynchronised);
+        attention.add(
+            Part::Clock,
+            services.started,
+            Remedy::ClockNotSynchronised {
+                last: services
+                    .last_trusted
+                    .ms()
+                    .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            },
+        );
     }
     if services.undated > 0 {
         let remedy = Remedy::Undated { records: services.undated };
@@ -63,6 +74,7 @@ pub async fn gather(services: &Services) -> Status {
         let remedy = Remedy::RosterDamaged { values: roster.damaged };
         attention.add(Part::Roster, services.started, remedy);
     }
+    let process = process(services, &mut attention);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         gateway: services.origin.gateway.clone(),
@@ -93,7 +105,7 @@ pub async fn gather(services: &Services) -> Status {
         alarms,
         stages: stages(services),
         vision,
-        process: process(),
+        process,
         degraded: attention.found,
     }
 }
@@ -233,12 +245,23 @@ fn upstreams(
         let what = Part::Upstream(link.name.clone());
         // A link that is down already says that records wait.
         let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
-        let trouble = troubles::link(&link, backlog).or_else(|| backlog.and_then(old));
+        let trouble =
+            troubles::link(&link, backlog, attention.now).or_else(|| backlog.and_then(old));
         if let Some(trouble) = trouble {
             attention.trouble(what.clone(), trouble);
         }
         if let Some(reason) = &link.not_subscribed {
             attention.add(what.clone(), link.since, Remedy::NotSubscribed { reason });
+        }
+        if let Some(problem) = &link.command_key_error {
+            attention.add(what.clone(), link.since, Remedy::NoCommandKey { problem });
+        }
+        let carried_out = services.commands.of(&link.name);
+        if let Some((at, code)) = carried_out.last_unauthorised
+            && attention.now.since(at) < FAULT_SHOWN
+        {
+            let count = carried_out.commands_unauthorised;
+            attention.add(what.clone(), at, Remedy::Unauthorised { count, code });
         }
         if let Some(trouble) = &link.last_trouble
             && attention.now.since(link.troubled_at) < FAULT_SHOWN
@@ -254,7 +277,6 @@ fn upstreams(
                 attention.look(Part::Certificate { upstream, whose }, look);
             }
         }
-        let carried_out = services.commands.of(&link.name);
         upstreams.push(UpstreamStatus {
             link,
             outbox: backlog.map(|(rows, _)| rows),
@@ -313,15 +335,25 @@ fn stages(services: &Services) -> Vec<StageStatus> {
     named.map(|(name, histogram)| StageStatus::new(name, histogram.spread())).into()
 }
 
-fn process() -> ProcessStatus {
+fn process(services: &Services, attention: &mut Attention<'_>) -> ProcessStatus {
     // The line is "VmRSS:     51234 kB".
     let account = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = account.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    let bytes = |name: &str| {
+        let rest = account.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib = rest.split_whitespace().next()?.parse::<u64>().ok()?;
+        Some(kib.saturating_mul(1024))
+    };
+    let unlocked = locked::unlocked_bytes();
+    if unlocked > 0 && swap::may_swap() {
+        let remedy = Remedy::Unlocked { kib: unlocked.div_ceil(1024) };
+        attention.add(Part::Named("memory".to_owned()), services.started, remedy);
+    }
     // One of the descriptors is for reading this folder.
     let open = std::fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1));
     ProcessStatus {
-        resident_bytes: kib.map(|kib| kib.saturating_mul(1024)),
+        resident_bytes: bytes("VmRSS:"),
+        locked_bytes: bytes("VmLck:"),
+        unlocked_bytes: unlocked,
         open_fds: open.and_then(|count| u64::try_from(count).ok()),
     }
 }

@@ -93,7 +93,7 @@ const TURNSTILE: [Number<TurnstileState>; 8] = [
     ("foreign_releases", "Releases by another hand that were noticed", |t| t.foreign_releases),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 15] = [
+const UPSTREAM: [Number<UpstreamStatus>; 16] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
@@ -110,6 +110,9 @@ const UPSTREAM: [Number<UpstreamStatus>; 15] = [
         u.carried_out.commands_expired
     }),
     ("commands_repeated", "Repeated commands answered again", |u| u.carried_out.commands_repeated),
+    ("commands_unauthorised", "Commands refused for want of authority", |u| {
+        u.carried_out.commands_unauthorised
+    }),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
 ];
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `gather`, `disk` | collects the state of each part |
 //! | `attention`, `part` | collects the parts that need attention |
+//! | `swap` | whether memory may be swapped |
 //! | `remedy` | the sentences on a part that needs attention |
 //! | `troubles` | finds the troubles that may become alarms |
 //! | `metrics` | writes the status as OpenMetrics text |
@@ -21,6 +22,7 @@ mod gather;
 mod metrics;
 mod part;
 mod remedy;
+mod swap;
 mod troubles;
 
 use std::path::PathBuf;
@@ -237,6 +239,12 @@ pub struct VisionStatus {
 pub struct ProcessStatus {
     pub resident_bytes: Option<u64>,
     pub open_fds: Option<u64>,
+    /// Memory that is never swapped: keys and templates.
+    #[serde(default)]
+    pub locked_bytes: Option<u64>,
+    /// Bytes of keys and templates that could not be locked.
+    #[serde(default)]
+    pub unlocked_bytes: u64,
 }
 
 /// A part that does not work as configured.

@@ -3,11 +3,15 @@
 
 use std::{fmt, path::Path};
 
+use jiff::Timestamp;
+
 use crate::{store::Room, words::counted};
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
-    ClockNotSynchronised,
+    ClockNotSynchronised {
+        last: Option<Timestamp>,
+    },
     /// A part's heartbeat is late.
     NoProgress,
     LedgerUnread {
@@ -57,6 +61,14 @@ pub(super) enum Remedy<'a> {
     NotSubscribed {
         reason: &'a str,
     },
+    NoCommandKey {
+        problem: &'a str,
+    },
+    /// Commands came without the authority that the configuration demands.
+    Unauthorised {
+        count: u64,
+        code: &'static str,
+    },
     FolderUnread {
         dir: &'a Path,
         error: String,
@@ -79,6 +91,10 @@ pub(super) enum Remedy<'a> {
         dir: &'a Path,
         ms: u64,
     },
+    /// The kernel does not lock the memory of keys and templates.
+    Unlocked {
+        kib: u64,
+    },
     SetAside {
         place: &'a Path,
         why: String,
@@ -88,10 +104,19 @@ pub(super) enum Remedy<'a> {
 impl fmt::Display for Remedy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Remedy::ClockNotSynchronised => f.write_str(
-                "the kernel reports that the clock is not synchronised: start chrony or \
-                 systemd-timesyncd; until then no worker is denied because of validity dates",
-            ),
+            Remedy::ClockNotSynchronised { last } => {
+                f.write_str(
+                    "the kernel reports that the clock is not synchronised: start chrony or \
+                     systemd-timesyncd; until then, commands that admit workers wait, and of the \
+                     validity dates ",
+                )?;
+                match last {
+                    Some(last) => {
+                        write!(f, "only those that had ended on {} deny", last.strftime("%Y-%m-%d"))
+                    }
+                    None => f.write_str("none denies"),
+                }
+            }
             Remedy::NoProgress => {
                 f.write_str("makes no progress; if this continues, systemd restarts the daemon")
             }
@@ -159,6 +184,18 @@ impl fmt::Display for Remedy<'_> {
                  acknowledgements of the platform arrive: its operator must allow `command` and \
                  `ack`"
             ),
+            Remedy::NoCommandKey { problem } => write!(
+                f,
+                "no signed command or acknowledgement of the platform counts, because command_key \
+                 cannot be used: {problem}"
+            ),
+            Remedy::Unauthorised { count, code } => write!(
+                f,
+                "{} refused for want of authority since the start, the last one as {code}: if the \
+                 platform sent it, see commands and command_key in the configuration; if not, ask \
+                 the broker's operator who may publish",
+                counted(*count, "command")
+            ),
             Remedy::FolderUnread { dir, error } => write!(f, "{}: {error}", dir.display()),
             Remedy::DiskLow { dir, free_mib } => {
                 write!(f, "{free_mib} MiB are left in {}: make room", dir.display())
@@ -187,6 +224,12 @@ impl fmt::Display for Remedy<'_> {
                 "a commit to {} took {ms} ms: workers wait at the gate, and after more than 3 s \
                  the gate does not open; replace the card or disk",
                 dir.display()
+            ),
+            Remedy::Unlocked { kib } => write!(
+                f,
+                "{kib} KiB of keys and face templates cannot be locked in memory, and may be written to \
+                 the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
+                 swap off"
             ),
             Remedy::SetAside { place, why } => write!(
                 f,

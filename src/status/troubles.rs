@@ -62,7 +62,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     for (n, upstream) in services.upstreams.iter().enumerate() {
         let state = upstream.state.borrow();
         let backlog = backlogs.and_then(|all| all.get(n)).copied();
-        looks.push(PartState::new(AlarmWhat::Link, &state.name, link(&state, backlog)));
+        looks.push(PartState::new(AlarmWhat::Link, &state.name, link(&state, backlog, now)));
         looks.push(match backlog {
             Some(backlog) => {
                 let found = outbox(&state, backlog, stamp, &services.alarm_limits);
@@ -108,7 +108,11 @@ pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
     if !state.connected && !state.finished {
         let problem = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
-        let detail = Detail::new("camera_error").with("problem", problem);
+        let detail = match state.next_try {
+            Some(at) => Detail::new("camera_login_refused").with("wait_s", at.since(now).as_secs()),
+            None => Detail::new("camera_error"),
+        };
+        let detail = detail.with("problem", problem);
         return Some(Trouble { since: state.since, detail, count: None });
     }
     stalled(panel, state, now).then(|| Trouble {
@@ -246,12 +250,20 @@ pub(super) fn fire_input(lane: &LanePanel, now: Monotonic) -> [PartState; 2] {
     })
 }
 
-pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Trouble> {
+pub(super) fn link(
+    state: &UpstreamState,
+    backlog: Option<Backlog>,
+    now: Monotonic,
+) -> Option<Trouble> {
     if state.connected {
         return None;
     }
     let count = backlog.map(|(rows, _)| rows);
-    let down = Detail::new("link_down").with("problem", problem(&state.last_error));
+    let down = match state.next_try {
+        Some(at) => Detail::new("link_login_refused").with("wait_s", at.since(now).as_secs()),
+        None => Detail::new("link_down"),
+    };
+    let down = down.with("problem", problem(&state.last_error));
     let detail = match count {
         Some(rows) => down.with("records", rows),
         None => down,

@@ -43,7 +43,7 @@ use self::{
 pub use self::{
     database::{Predecessor, examine, predecessor, succeeded},
     folder::{all_set_aside, why_set_aside},
-    meta::{meta, set_meta},
+    meta::{clear_meta, meta, metas, set_meta},
     room::{Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},

@@ -20,7 +20,10 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::config::{Secret, SecretError};
+use crate::{
+    config::{Secret, SecretError},
+    memory::locked::pin,
+};
 
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 24;
@@ -66,7 +69,9 @@ pub enum SealError {
 }
 
 /// Seals and opens values, and makes lookup hashes. Each install has one, shared by reference.
-pub struct Sealer {
+pub struct Sealer(Box<Keys>);
+
+struct Keys {
     cipher: XChaCha20Poly1305,
     lookup: Zeroizing<[u8; 32]>,
 }
@@ -89,15 +94,17 @@ fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> Zeroizing<[u8; 32]> {
 impl Sealer {
     pub(super) fn from_master(master: &[u8; 32]) -> Self {
         let sealing = hmac_sha256(master, b"gatehouse sealing 1");
-        Self {
+        Self(Box::new(Keys {
             cipher: XChaCha20Poly1305::new((&*sealing).into()),
             lookup: hmac_sha256(master, b"gatehouse lookup 1"),
-        }
+        }))
     }
 
     /// Reads the key. A missing key is made if `may_make` says that nothing is sealed yet.
     pub fn load(key: &Secret, may_make: bool) -> Result<Self, KeyError> {
-        Ok(Self::from_master(&*read_key(key, "sealing key", may_make)?))
+        let sealer = Self::from_master(&*read_key(key, "sealing key", may_make)?);
+        pin(&*sealer.0);
+        Ok(sealer)
     }
 
     /// Seals a value. `context` is its place in the database, such as `template/W001/0`.
@@ -105,6 +112,7 @@ impl Sealer {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce)?;
         let sealed = self
+            .0
             .cipher
             .encrypt(&nonce.into(), Payload { msg: plain, aad: context.as_bytes() })
             .map_err(|_| SealError::DoesNotOpen { context: context.to_owned() })?;
@@ -121,7 +129,7 @@ impl Sealer {
         parts
             .and_then(|(nonce, ciphertext)| {
                 let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
-                self.cipher.decrypt(nonce.into(), payload).ok()
+                self.0.cipher.decrypt(nonce.into(), payload).ok()
             })
             .map(Zeroizing::new)
             .ok_or_else(|| SealError::DoesNotOpen { context: context.to_owned() })
@@ -129,7 +137,7 @@ impl Sealer {
 
     /// Returns a keyed hash of an ID number, so that the database can find it without reading it.
     pub fn lookup(&self, id_number: &str) -> [u8; 32] {
-        *hmac_sha256(&self.lookup, id_number.as_bytes())
+        *hmac_sha256(&self.0.lookup, id_number.as_bytes())
     }
 }
 

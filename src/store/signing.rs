@@ -18,7 +18,7 @@ use super::{
     meta::{meta, set_meta},
     sealing::{KeyError, read_key},
 };
-use crate::config::Secret;
+use crate::{config::Secret, memory::locked::pin};
 
 /// The public half of a signing key, 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ fn endorsed(next: &PublicKey) -> Vec<u8> {
 
 /// A gateway's signing key.
 pub struct SigningKey {
-    pair: Ed25519KeyPair,
+    pair: Box<Ed25519KeyPair>,
     public: PublicKey,
 }
 
@@ -165,6 +165,8 @@ impl SigningKey {
             .map_err(|_| malformed("storage.signing_key".into()))?;
         let public = pair.public_key().as_ref().try_into();
         let public = public.map_err(|_| malformed("storage.signing_key".into()))?;
+        let pair = Box::new(pair);
+        pin(&*pair);
         Ok(SigningKey { pair, public: PublicKey(public) })
     }
 
@@ -173,7 +175,7 @@ impl SigningKey {
     pub fn of_bytes(byte: u8) -> SigningKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[byte; 32]).unwrap();
         let public = PublicKey(pair.public_key().as_ref().try_into().unwrap());
-        SigningKey { pair, public }
+        SigningKey { pair: Box::new(pair), public }
     }
 
     /// Returns its public half.

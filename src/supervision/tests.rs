@@ -35,3 +35,12 @@ async fn a_panic_is_caught_with_its_message() {
     let fault: Panicked = fault.map(|(): ()| ()).unwrap_err();
     assert_eq!(fault.to_string(), "a fault in this program: no way; please report this");
 }
+
+#[test]
+fn the_pauses_of_a_refused_login_grow_to_ten_minutes() {
+    let mut refusals = Refusals::default();
+    let minutes: Vec<u64> = (0..6).map(|_| refusals.refused().as_secs() / 60).collect();
+    assert_eq!(minutes, [1, 2, 4, 8, 10, 10]);
+    refusals.over();
+    assert_eq!(refusals.refused(), *LOGIN_PAUSES.start());
+}

@@ -4,13 +4,17 @@
 //! or be lost (its issues 1014 and 1056). So a client here lives for one connection, and the next
 //! connection reads the unacknowledged rows again from the outbox.
 
-use std::{sync::Arc, time::Duration};
+mod error;
+
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use rumqttc::{self as v4, QoS, Transport, v5};
 use tokio_util::{bytes::Bytes, sync::ReusableBoxFuture};
 use zeroize::Zeroizing;
 
+pub(super) use self::error::ClientError;
+use self::error::{error_of_v4, error_of_v5};
 use super::{
     delivery::WINDOW,
     link::LinkError,
@@ -103,20 +107,6 @@ pub(super) struct Message {
 enum Receipt {
     V4(v4::Publish),
     V5(v5::mqttbytes::v5::Publish),
-}
-
-/// Why a connection ended, or was not made.
-#[derive(Clone, Debug)]
-pub(super) struct ClientError {
-    pub error: Arc<dyn std::error::Error + Send + Sync>,
-    /// The broker may not know this version of MQTT.
-    pub version_in_doubt: bool,
-}
-
-impl ClientError {
-    fn of(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {
-        ClientError { error: Arc::new(error), version_in_doubt: false }
-    }
 }
 
 enum Sender {
@@ -350,7 +340,7 @@ impl Polled {
         let connected = self.connected;
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => {
-                eventloop.poll().await.map(event_of_v4).map_err(ClientError::of)
+                eventloop.poll().await.map(event_of_v4).map_err(error_of_v4)
             }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
@@ -426,25 +416,4 @@ fn event_of_v5(event: v5::Event) -> ClientEvent {
         }
         _ => ClientEvent::Nothing,
     }
-}
-
-fn error_of_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
-    use std::io::ErrorKind as Io;
-    use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
-    let version_in_doubt = !connected
-        && match &error {
-            ConnectionError::ConnectionRefused(code) => {
-                matches!(code, Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion)
-            }
-            // A broker of 3.1.1 refuses in the form of 3.1.1, and rumqttc waits for the rest of it.
-            ConnectionError::Timeout(_)
-            | ConnectionError::MqttState(_)
-            | ConnectionError::NotConnAck(_) => true,
-            ConnectionError::Io(e) => matches!(
-                e.kind(),
-                Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
-            ),
-            _ => false,
-        };
-    ClientError { error: Arc::new(error), version_in_doubt }
 }

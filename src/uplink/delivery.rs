@@ -17,6 +17,7 @@
 //! After [`PLATFORM_TIMEOUT`] without progress the unacknowledged rows are sent again: the first
 //! time over the same connection, later over a new one.
 
+mod platform;
 mod queue;
 mod sent;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::platform::NeverSent;
 use self::queue::Queue;
 pub use self::sent::Sent;
 use crate::{clock::Monotonic, config::Ack};
@@ -94,14 +96,6 @@ pub enum Late {
     Platform,
 }
 
-/// The platform acknowledged a seq that was never sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it acknowledges up to {upto}, and nothing after {sent} was ever sent")]
-pub struct NeverSent {
-    pub upto: u64,
-    pub sent: u64,
-}
-
 /// The delivery to one upstream, over one connection after another.
 #[derive(Debug)]
 pub struct Delivery<T> {
@@ -129,6 +123,8 @@ pub struct Delivery<T> {
     left_out: Vec<u64>,
     /// The platform has everything up to this seq.
     upto: Option<u64>,
+    /// The seq up to which the platform says without a signature that it has everything.
+    claimed: Option<u64>,
     platform_since: Option<Monotonic>,
     platform_timeout: Duration,
     /// First and last of the rows that the broker refused, and the time of the first refusal.
@@ -158,6 +154,7 @@ impl<T> Delivery<T> {
             acknowledged: Vec::new(),
             left_out: Vec::new(),
             upto: None,
+            claimed: None,
             platform_since: None,
             platform_timeout: *PLATFORM_TIMEOUT.start(),
             refused: None,
@@ -313,6 +310,7 @@ impl<T> Delivery<T> {
                 self.platform_since.get_or_insert(now);
             }
         }
+        self.take_claim(now);
         true
     }
 
@@ -326,35 +324,6 @@ impl<T> Delivery<T> {
         self.refusals = self.refusals.saturating_add(1);
         self.refused_at = now;
         true
-    }
-
-    /// Notes that the consumer has everything up to a seq. An acknowledgement older than the last
-    /// one is ignored.
-    pub fn platform_acknowledged(&mut self, upto: u64, now: Monotonic) -> Result<(), NeverSent> {
-        self.remember();
-        let sent = self.sent.all_upto();
-        if upto > sent {
-            return Err(NeverSent { upto, sent });
-        }
-        if self.upto.is_some_and(|before| upto <= before) {
-            return Ok(());
-        }
-        self.upto = Some(upto);
-        self.platform_timeout = *PLATFORM_TIMEOUT.start();
-        for queue in [&mut self.backlog, &mut self.fresh] {
-            queue.awaited = queue.awaited.split_off(&(upto + 1));
-        }
-        self.platform_since = self.awaits_platform().then_some(now);
-        Ok(())
-    }
-
-    fn awaits_platform(&self) -> bool {
-        !self.backlog.awaited.is_empty() || !self.fresh.awaited.is_empty()
-    }
-
-    /// Returns the seq up to which the consumer has acknowledged everything.
-    pub fn upto(&self) -> Option<u64> {
-        self.upto
     }
 
     /// Returns the number of rows that [`Delivery::strike`] and [`Delivery::strike_left_out`] would
@@ -384,16 +353,6 @@ impl<T> Delivery<T> {
         self.acknowledged.retain(|seq| !(first..=last).contains(seq));
         self.no_longer_awaited(first, last);
         self.rewind(first, last);
-    }
-
-    /// Withdraws the acknowledgements of these rows.
-    fn no_longer_awaited(&mut self, first: u64, last: u64) {
-        for queue in [&mut self.backlog, &mut self.fresh] {
-            queue.awaited.retain(|seq| !(first..=last).contains(seq));
-        }
-        self.platform_since = self.platform_since.filter(|_| self.awaits_platform());
-        // An earlier acknowledgement of the platform no longer counts for these rows.
-        self.upto = self.upto.map(|upto| upto.min(first.saturating_sub(1)));
     }
 
     /// Goes back to rows that this connection has sent.

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    authority::Authority,
     profiles::{Online, Profile},
     state::UpstreamState,
     tls,
@@ -14,7 +15,7 @@ use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
     ledger::{HeadState, LedgerError, LedgerId},
-    memory::{Held, Memory},
+    memory::{Held, Share},
     store::{Store, StoreError},
     supervision::Panicked,
 };
@@ -24,6 +25,7 @@ use crate::{
 pub struct Incoming {
     pub upstream: String,
     pub profile: Arc<dyn Profile>,
+    pub authority: Arc<Authority>,
     pub payload: Vec<u8>,
     /// The room in memory of a command with photos, until it is answered.
     pub held: Held,
@@ -38,7 +40,7 @@ pub enum Asked {
     Again { from: u64, to: u64 },
 }
 
-/// Maximum number of waiting commands, of all upstreams. A further command is answered with `busy`.
+/// Maximum number of waiting commands of an upstream. A further command is answered with `busy`.
 pub const COMMANDS: usize = 2;
 /// Maximum number of waiting requests to an upstream's task. A further sender waits.
 pub const ASKED: usize = 4;
@@ -59,7 +61,8 @@ pub struct Context {
     pub ledger: LedgerId,
     /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
-    pub memory: Arc<Memory>,
+    /// The room for this link's large commands.
+    pub memory: Share,
     pub cancel: CancellationToken,
 }
 
@@ -67,7 +70,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("{broker}: {problem}")]
-    Connection { broker: String, problem: String, version_in_doubt: bool },
+    Connection { broker: String, problem: String, version_in_doubt: bool, login_refused: bool },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]

@@ -4,9 +4,11 @@
 //! off once the broker, or the platform, has acknowledged it. Each upstream has its own task, so a
 //! slow upstream delays no other. Touches: the network, and the table `outbox`.
 
+pub mod authority;
 mod client;
 pub mod delivery;
 mod link;
+mod logins;
 mod mqtt;
 mod probe;
 pub mod profiles;

@@ -53,6 +53,12 @@ impl Route {
         (self.at, found.unwrap_or(guess))
     }
 
+    /// Passes over a broker that waits after a refused login. Returns the pause before the next one.
+    pub fn pass_over(&mut self) -> Duration {
+        self.doubted = false;
+        self.advance()
+    }
+
     /// Notes how an attempt went, and returns the pause before the next one.
     pub fn went(&mut self, how: ConnectOutcome) -> Duration {
         let (_, version) = self.next();
@@ -68,11 +74,17 @@ impl Route {
             ConnectOutcome::VersionInDoubt => self.spoken[self.at] = None,
         }
         self.doubted = false;
-        self.at = (self.at + 1) % self.spoken.len();
         if how == ConnectOutcome::Well {
+            self.at = (self.at + 1) % self.spoken.len();
             (self.in_vain, self.pause) = (0, *PAUSES.start());
             return if self.spoken.len() > 1 { BETWEEN } else { self.pause };
         }
+        self.advance()
+    }
+
+    /// Goes on to the next broker, and returns the pause before it.
+    fn advance(&mut self) -> Duration {
+        self.at = (self.at + 1) % self.spoken.len();
         self.in_vain += 1;
         if !self.in_vain.is_multiple_of(self.spoken.len()) {
             return BETWEEN;

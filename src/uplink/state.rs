@@ -20,6 +20,9 @@ pub struct UpstreamState {
     #[serde(skip)]
     pub since: Monotonic,
     pub last_error: Option<String>,
+    /// When the login is tried again that every broker refused; milliseconds since boot.
+    #[serde(rename = "next_try_uptime_ms", default)]
+    pub next_try: Option<Monotonic>,
     pub published: u64,
     pub acknowledged: u64,
     pub connects: u64,
@@ -42,6 +45,12 @@ pub struct UpstreamState {
     pub left_out: u64,
     /// Records sent with the mark that they may have been sent before.
     pub repeated: u64,
+    /// Why the key for the platform's signatures cannot be used. Nothing that is signed counts then.
+    #[serde(default)]
+    pub command_key_error: Option<String>,
+    /// Whether the last acknowledgement of the platform was signed.
+    #[serde(default)]
+    pub acks_signed: Option<bool>,
     /// Why the broker refused a subscription. Commands or the platform's acknowledgements do not
     /// come then.
     pub not_subscribed: Option<String>,

@@ -208,7 +208,7 @@ async fn drain(
     let (_said, online) = watch::channel(Online { state: "online", ..Online::default() });
     let (commands, _asked) = mpsc::channel(COMMANDS);
     let context = uplink::Context {
-        memory: Arc::default(),
+        memory: Arc::new(gatehouse::memory::Memory::default()).share(),
         store: store.clone(),
         clock: clock.clone(),
         origin: origin.clone(),

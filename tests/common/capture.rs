@@ -9,7 +9,7 @@ use std::{
 use gatehouse::{
     camera::{CameraHandle, CameraState, Frame, Slot, Wakeup, spawn},
     clock::{Clock, SystemClock},
-    config::{Camera, CameraSource, CameraUrl, Direction, Login},
+    config::{Camera, CameraSource, CameraUrl, Direction, Login, LoginScheme},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +28,7 @@ pub fn network(address: &str) -> CameraSource {
     let login = url.password().map(|password| Login {
         user: url.username().to_owned(),
         password: password.to_owned().into(),
+        auth: LoginScheme::Any,
     });
     url.set_username("").unwrap();
     url.set_password(None).unwrap();
@@ -65,6 +66,9 @@ impl Capture {
             size: (1280, 720),
             repeat: 1,
             looped,
+            username: None,
+            password: None,
+            auth: LoginScheme::Any,
         };
         let handle = spawn("north entry", &camera, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }

@@ -1,6 +1,6 @@
 //! Builds the `gatehouse.toml` of a site. Every test that needs such a file builds it here.
 
-use std::path::Path;
+use std::{os::unix::fs::PermissionsExt, path::Path};
 
 use toml::{Table, Value};
 
@@ -97,6 +97,15 @@ impl Configuration {
         self
     }
 
+    /// Sets a key of every camera of the first lane.
+    pub fn cameras(mut self, key: &str, value: impl Into<Value>) -> Configuration {
+        let (value, lane) = (value.into(), list(&mut self.0, "lane")[0].as_table_mut().unwrap());
+        for camera in list(lane, "camera") {
+            camera.as_table_mut().unwrap().insert(key.to_owned(), value.clone());
+        }
+        self
+    }
+
     /// Adds an upstream.
     pub fn upstream(mut self, name: &str, broker: &str) -> Configuration {
         let upstream = [("name", name), ("broker", broker)];
@@ -119,6 +128,7 @@ impl Configuration {
         let bench = text.contains("source = \"replay:") && !self.0.contains_key("mode");
         let mode = if bench { "mode = \"bench\"\n" } else { "" };
         std::fs::write(file, format!("{mode}{text}")).unwrap();
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o600)).unwrap();
     }
 }
 

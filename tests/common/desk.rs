@@ -13,11 +13,12 @@ use gatehouse::{
     attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
     commands,
-    config::{Ack, Config},
+    config::{Ack, Config, Upstream},
     daemon::{self, Running},
     memory::Held,
     uplink::{
         Incoming,
+        authority::{Authority, Signer},
         profiles::native::{Encoding, Keys, Native},
     },
 };
@@ -51,6 +52,9 @@ pub struct Desk {
     clock: Arc<Trusted>,
     up: Option<(Running, mpsc::Sender<Incoming>, CancellationToken)>,
     pub remote_release: bool,
+    /// The keys of the upstream's table.
+    pub upstream: String,
+    signer: Option<Signer>,
     runtime: Runtime,
     dir: TempDir,
 }
@@ -66,7 +70,9 @@ impl Desk {
         configuration.write(&dir.path().join("gatehouse.toml"));
         let runtime = Runtime::new().unwrap();
         let clock = Arc::new(Trusted(SystemClock::new().unwrap(), AtomicBool::new(true)));
-        let mut desk = Desk { clock, up: None, remote_release: false, runtime, dir };
+        let upstream = "broker = \"mqtt://127.0.0.1:1\"\ncommands = \"all\"".to_owned();
+        let (up, signer) = (None, None);
+        let mut desk = Desk { clock, up, remote_release: false, upstream, signer, runtime, dir };
         desk.begin();
         desk
     }
@@ -82,7 +88,7 @@ impl Desk {
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();
-            tokio::spawn(commands::run(services, incoming, cancel.clone()));
+            tokio::spawn(commands::run(services, vec![incoming], cancel.clone()));
             (running, commands, cancel)
         }));
     }
@@ -111,8 +117,11 @@ impl Desk {
         let timezone = jiff::tz::TimeZone::UTC;
         let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
         let profile = Arc::new(Native::speaking(keys, Ack::Broker, &origin));
-        let incoming =
-            Incoming { upstream, profile, payload, held: Held::default(), received, answer };
+        let configured: Upstream = toml::from_str(&self.upstream).unwrap();
+        let (authority, problem) = Authority::load(&configured, &origin);
+        assert_eq!(problem, None);
+        let (authority, held) = (Arc::new(authority), Held::default());
+        let incoming = Incoming { upstream, profile, authority, payload, held, received, answer };
         let (_, commands, _) = self.up.as_ref().unwrap();
         self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
         reply
@@ -123,7 +132,19 @@ impl Desk {
         self.runtime.block_on(reply).expect("in time").unwrap()
     }
 
+    /// Makes signed commands alone count. From now on commands are signed.
+    pub fn sign(&mut self) {
+        let key = self.dir.path().join("command-key");
+        std::fs::write(&key, "ab".repeat(32)).unwrap();
+        self.upstream += &format!("\ncommand_key = \"file:{}\"", key.display());
+        self.signer = Some(Signer::new(&"ab".repeat(32), false).unwrap());
+    }
+
     pub fn asks(&self, command: &Value) -> Value {
+        let command = match &self.signer {
+            Some(signer) => &signed(signer, "p", "g", command),
+            None => command,
+        };
         let reply = self.hand_over(Encoding::Json, command.to_string().into_bytes());
         serde_json::from_slice(&self.reply(reply)).unwrap()
     }
@@ -176,4 +197,12 @@ pub fn issued(from: i64, until: i64, id: &str, verb: &str, args: Value) -> Value
     json!({
         "id": id, "verb": verb, "args": args, "issued_at": at(from), "expires_at": at(until),
     })
+}
+
+/// Returns the signed form of a command to a gateway.
+pub fn signed(signer: &Signer, project: &str, gateway: &str, command: &Value) -> Value {
+    let mut body = command.clone();
+    (body["topic"], body["project"], body["gateway"]) =
+        ("command".into(), project.into(), gateway.into());
+    signer.signed(&body.to_string())
 }

@@ -269,10 +269,22 @@ fn i5_i7_personal_data_is_sealed_and_its_old_copies_go_with_a_removal_or_a_new_k
         assert_eq!(record["photo"], json!({ "sha256": sha256 }));
         let picture = image::load_from_memory(&jpeg).unwrap();
         assert!(picture.width().max(picture.height()) <= 320 && picture.width() > 60);
-        assert!(gate.site.log().contains("looks at a photo"));
         jpegs.runs(&format!("the photo of passage {seq}"), &jpeg, 64);
     }
     jpegs.are_nowhere(&data);
+    // The ledger names the user who read them, once an hour for each kind of data.
+    for _ in 0..2 {
+        let out = gate.site.path("north.jsonl");
+        let export = ["attendance", "export", "--month", "2026-10", "--force", "--out"];
+        let said = gate.site.gatehouse(&[&export[..], &[out.to_str().unwrap()]].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let path = gate.site.path("data/gatehouse.db");
+    let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let told = "SELECT count(*), count(seq) FROM entry WHERE kind = 'access'";
+    let told: (u64, u64) = database.query_row(told, [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+    assert_eq!(told, (2, 0));
+    drop(database);
 
     // W001 leaves.
     let mut gone = Needles::default();

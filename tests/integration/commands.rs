@@ -4,11 +4,11 @@
 
 use crate::common::{
     Broker, Gate, Site, Subscriber, WallClock,
-    desk::{Desk, command, issued},
+    desk::{Desk, command, issued, signed},
     photo, walk,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gatehouse::uplink::profiles::native::Encoding;
+use gatehouse::uplink::{authority::Signer, profiles::native::Encoding};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -160,6 +160,9 @@ fn i4_a_gate_is_released_only_where_that_is_allowed_once_and_in_time() {
     assert_eq!(entries(&desk, "release"), 0);
 
     desk.remote_release = true;
+    // An unsigned command opens no gate, whatever the configuration says.
+    desk.refuses("not_allowed", &release("r-1"));
+    desk.sign();
     let first = release("r-1");
     let reply = desk.asks(&first);
     assert_eq!(reply["result"]["released"], true, "{reply}");
@@ -181,8 +184,6 @@ fn i4_a_gate_is_released_only_where_that_is_allowed_once_and_in_time() {
     );
     desk.synchronised(false);
     desk.refuses("clock", &release("r-4"));
-    // Commands other than a release do not need a synchronised clock.
-    desk.does("c-1", "worker.upsert", worker("W001", "刘峰", ID_A, &[]));
     desk.synchronised(true);
     // The daemon ended during the command. The repeated command does not open the gate, also
     // if the first one did not.
@@ -296,11 +297,30 @@ fn i8_an_invalid_command_is_refused_and_the_next_one_is_carried_out() {
 struct Platform<'a> {
     broker: &'a Broker,
     ear: &'a mut Subscriber,
+    /// The key that signs its commands.
+    key: Option<Signer>,
+}
+
+/// The platform's key of the tests.
+fn key() -> Signer {
+    Signer::new(&"1f".repeat(32), false).unwrap()
+}
+
+/// Lets the upstream release gates by signed commands.
+fn releases_by_command(site: &Site) {
+    std::fs::write(site.path("command-key"), "1f".repeat(32)).unwrap();
+    site.configure(|c| {
+        c.its("commands", "all").its("command_key", "file:command-key").its("remote_release", true)
+    });
 }
 
 impl Platform<'_> {
     fn asks(&mut self, command: &Value) -> Value {
-        self.broker.publish("gatehouse/v1/P-1/gate-1/command", command.to_string().as_bytes());
+        let message = match &self.key {
+            Some(key) => signed(key, "P-1", "gate-1", command),
+            None => command.clone(),
+        };
+        self.broker.publish("gatehouse/v1/P-1/gate-1/command", message.to_string().as_bytes());
         loop {
             let reply = self.ear.next_on("reply");
             if reply["id"] == command["id"] {
@@ -312,8 +332,12 @@ impl Platform<'_> {
 
 #[test]
 fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
-    let mut gate = Gate::start(&[]);
-    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
+    let site = Site::prepare();
+    site.configure(|c| c.its("commands", "roster"));
+    let wall = WallClock::new(&site.path("."));
+    wall.synchronised(true);
+    let mut gate = Gate::at(site, &wall.environment());
+    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform, key: None };
     let first = command("c-1", "worker.upsert", a());
     let reply = platform.asks(&first);
     assert_eq!(reply["result"]["result"], "enrolled", "{reply}");
@@ -329,7 +353,7 @@ fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
     gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);
     let seq = record["seq"].as_u64().unwrap();
     let again = command("c-2", "attendance.resend", json!({ "from": seq, "to": seq }));
-    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
+    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform, key: None };
     assert_eq!(platform.asks(&again)["result"]["rows"], 1);
     let sent = |record: &Value| record["seq"] == seq && record["resent"] == true;
     while !gate.platform.records.iter().any(|m| sent(&m.json)) {
@@ -343,12 +367,13 @@ fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
 #[test]
 fn i4_over_a_broker_a_gate_is_released_where_the_configuration_allows_it_and_never_late() {
     let site = Site::prepare();
-    site.configure(|c| c.its("remote_release", true));
+    releases_by_command(&site);
     let wall = WallClock::new(&site.path("."));
     wall.synchronised(true);
     let mut gate = Gate::at(site, &wall.environment());
     let args = || json!({ "lane": "north", "direction": "entry", "reason": "a guest" });
-    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
+    let mut platform =
+        Platform { broker: &gate.site.broker, ear: &mut gate.platform, key: Some(key()) };
     let late = platform.asks(&issued(-11, 60, "r-1", "lane.release", args()));
     assert_eq!(late["error"]["code"], "expired", "{late}");
     wall.synchronised(false);
@@ -358,7 +383,8 @@ fn i4_over_a_broker_a_gate_is_released_where_the_configuration_allows_it_and_nev
     // No coil has moved so far, so this is the board's first line.
     let first = command("r-3", "lane.release", args());
     let topic = "gatehouse/v1/P-1/gate-1/command";
-    gate.site.broker.publish(topic, first.to_string().as_bytes());
+    let message = signed(&key(), "P-1", "gate-1", &first).to_string();
+    gate.site.broker.publish(topic, message.as_bytes());
     assert_eq!(gate.board.line(), "coil 0 on");
     walk(&gate.site, &mut gate.board);
     let reply = gate.platform.next_on("reply");
@@ -367,7 +393,8 @@ fn i4_over_a_broker_a_gate_is_released_where_the_configuration_allows_it_and_nev
         (&json!("r-3"), &json!("passed")),
         "{reply}"
     );
-    let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
+    let mut platform =
+        Platform { broker: &gate.site.broker, ear: &mut gate.platform, key: Some(key()) };
     assert_eq!(platform.asks(&first), reply);
     let status = gate.site.status();
     assert_eq!(status["lanes"][0]["manual_releases"], 1);

@@ -133,8 +133,15 @@ enum Left {
 }
 
 /// Starts a gate with a worker on the roster, whose daemon dies when it reaches `point`.
+/// Starts the usual gate, whose platform may change the roster.
+fn commanded(environment: &[(&str, &str)]) -> Gate {
+    let site = Site::prepare();
+    site.configure(|c| c.its("commands", "roster"));
+    Gate::at(site, environment)
+}
+
 fn gate_that_dies_at(point: &str) -> Gate {
-    let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
+    let mut gate = commanded(&[(FAILPOINTS, &dies_at(point))]);
     enroll(&gate.site);
     gate.platform.event("enrolment");
     gate
@@ -348,7 +355,7 @@ fn cut_within_a_command(point: &str) {
 #[test]
 fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
     let fault = [(FAILPOINTS, "command.begun=1*panic")];
-    let mut gate = Gate::start(&fault);
+    let mut gate = commanded(&fault);
     enroll(&gate.site);
     let mut asks = |id: &str| {
         let args = json!({ "id": "W001", "reason": "contract over" });

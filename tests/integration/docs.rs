@@ -23,7 +23,8 @@ mod session;
 use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
 use crate::common::{
-    Broker, Camera, Daemon, Lane, Site, Subscriber, broker::free_port, photo, photo_path, shipped,
+    Broker, Camera, Configuration, Daemon, Lane, Site, Subscriber, broker::free_port, photo,
+    photo_path, shipped,
 };
 use clap::error::ErrorKind;
 use gatehouse::config::Config;
@@ -116,8 +117,12 @@ struct Gate {
 
 /// Starts a gate. Person B stands before its entry, person A before its exit.
 fn gate(id: &str) -> Gate {
+    gate_with(|c| c.set("site", "gateway_id", id))
+}
+
+fn gate_with(change: impl FnOnce(Configuration) -> Configuration) -> Gate {
     let mut site = with_a_lane();
-    site.configure(|c| c.set("site", "gateway_id", id));
+    site.configure(change);
     site.broker.start();
     let platform = site.broker.subscriber();
     let cameras = ["camera", "exit"].map(|pipe| Camera::plug_in(&site.path(pipe)));
@@ -168,7 +173,7 @@ fn the_commands_for_a_running_gate_work() {
 
 #[test]
 fn the_commands_of_a_platform_are_answered_as_documented() {
-    let gate = gate("gate-1");
+    let gate = gate_with(|c| c.its("commands", "roster"));
     copy_photo("person_a_2.jpg", &gate.site.path("photo.jpg"));
     run("platform", &gate.session);
 }
@@ -213,7 +218,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
             }
             ("sh", None) => &["run", "stays", "wait", "expect"],
             ("json", _) => &["printed above"],
-            ("toml" | "yaml" | "csv", _) => &[],
+            ("toml" | "yaml" | "csv" | "python", _) => &[],
             ("", _) => {
                 let types =
                     |line: &str| line.starts_with(['$', '#']) || line.starts_with("gatehouse");

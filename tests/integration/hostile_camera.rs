@@ -108,7 +108,7 @@ fn an_answer_that_is_no_stream_is_refused_with_a_remedy() {
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found; check the address"),
         (
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
-            "asks for a login; put one into its address: http://USER:PASSWORD@HOST",
+            "asks for a login: give username and password",
         ),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "answer is not HTTP"),
         (b"", "no answer within 5s"),

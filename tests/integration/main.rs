@@ -16,6 +16,7 @@ mod common;
 
 mod alarms;
 mod at_rest;
+mod authority;
 mod bounds;
 mod camera;
 mod clock;
@@ -29,6 +30,7 @@ mod demo;
 mod device;
 mod disk;
 mod docs;
+mod doors;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
@@ -36,6 +38,7 @@ mod gate;
 mod hostile_camera;
 mod import;
 mod lanes;
+mod logins;
 mod man;
 mod messages;
 mod metrics;

@@ -20,7 +20,7 @@ use image::{RgbImage, imageops};
 use serde_json::json;
 
 use crate::common::{
-    Daemon, Site, broker,
+    Daemon, Site, WallClock, broker,
     camera::{self, photo},
     desk::command,
     lanes::{Lanes, SEEN},
@@ -172,8 +172,12 @@ fn memory_stays_bounded_under_all_loads_together_and_goes_back() {
     let metrics = broker::free_port();
     let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 4)], &[("cool_down_s", 1.into())]);
     lanes.daemon.take().unwrap().stop();
-    lanes.site.configure(|c| c.set("metrics", "listen", format!("127.0.0.1:{metrics}")));
-    lanes.restart();
+    let listen = format!("127.0.0.1:{metrics}");
+    lanes.site.configure(|c| c.set("metrics", "listen", listen).its("commands", "roster"));
+    // Without a synchronised clock no command enrolls a worker.
+    let wall = WallClock::new(&lanes.site.path("."));
+    wall.synchronised(true);
+    lanes.daemon = Some(lanes.site.start_with(&wall.environment()));
     let daemon = lanes.daemon.take().unwrap();
     // A phone's photo, one of the largest that is accepted, and a PNG.
     for (name, height) in [("phone.jpg", 4000), ("largest.jpg", 7000)] {

@@ -1,14 +1,14 @@
-//! Checks of the upstreams: each broker accepts this gateway, the certificates are valid for long
-//! enough, and other users cannot read the secrets.
+//! Checks of the upstreams: each broker accepts this gateway, and the certificates are valid for long
+//! enough.
 
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::path::Path;
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Lines;
 use crate::{
     clock::{Clock, Stamp},
-    config::{Config, Secret, Upstream},
+    config::{Ack, CommandLevel, Config, SignerKey, Upstream},
     uplink::{self, Certificate, CertificateOf},
 };
 
@@ -49,13 +49,33 @@ pub(super) async fn check(
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
     }
-    for (of, secret) in [("password", &upstream.password), ("key", &upstream.key)] {
-        let Some(secret) = secret else { continue };
-        match readable(secret, &config.path) {
-            Ok(None) => {}
-            Ok(Some(warning)) => lines.warn(format!("{of} of {}", upstream.name), warning),
-            Err(problem) => lines.add(format!("{of} of {}", upstream.name), Err(problem)),
-        }
+    authority(lines, upstream);
+}
+
+/// Says whose commands and acknowledgements count.
+fn authority(lines: &mut Lines, upstream: &Upstream) {
+    let (name, level) = (format!("commands of {}", upstream.name), upstream.commands);
+    if let Some(key) = &upstream.command_key {
+        let usable = uplink::authority::check(key).map_err(|e| format!("command_key: {e}"));
+        let kind = match key {
+            SignerKey::Hmac(_) => uplink::authority::HMAC_SHA256,
+            SignerKey::Ed25519(_) => uplink::authority::ED25519,
+        };
+        lines.add(name, usable.map(|()| format!("\"{level}\", only signed ones ({kind})")));
+        return;
+    }
+    if level > CommandLevel::Status {
+        let problem =
+            "a client that may publish at the broker can enroll itself and read all names";
+        lines.warn(
+            name,
+            format!("commands = \"{level}\" without a command_key: {problem}; set command_key"),
+        );
+    }
+    if upstream.ack == Ack::Platform {
+        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
+                       nothing about the platform; set command_key";
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
     }
 }
 
@@ -88,22 +108,6 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
             format!("{what} ends in {days}, on {until}: {remedy}")
         }
     })
-}
-
-/// Returns a warning if all users may read a secret. Returns an error if the secret cannot be read.
-fn readable(secret: &Secret, config: &Path) -> Result<Option<String>, String> {
-    secret.read().map_err(|e| e.to_string())?;
-    let (path, what) = match secret {
-        Secret::File(path) => (path.as_path(), "the file"),
-        Secret::Plain(_) => (config, "the file holds a secret and"),
-        // systemd protects credentials.
-        Secret::Credential(_) => return Ok(None),
-    };
-    let mode = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.mode();
-    let path = path.display();
-    Ok((mode & 0o007 != 0).then(|| {
-        format!("{path}: {what} can be read by every user of this machine: run chmod o= {path}")
-    }))
 }
 
 fn day(time: Timestamp) -> jiff::civil::Date {

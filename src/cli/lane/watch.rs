@@ -24,7 +24,7 @@ use crate::{
 const ON_SCREEN: usize = 15;
 
 pub(super) async fn run(context: &Context, watch: Watch) -> anyhow::Result<ExitCode> {
-    let timezone = context.config()?.site.timezone;
+    let (_, timezone) = context.site().await?;
     let mut screen = (!context.json && io::stdout().is_terminal())
         .then(|| Screen { lane: watch.lane.clone(), ..Screen::default() });
     let (closed, end) = oneshot::channel::<io::Result<()>>();

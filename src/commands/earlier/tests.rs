@@ -46,7 +46,7 @@ fn a_command_is_begun_once_and_a_repetition_gets_its_reply() {
     let mut table = Table::new();
     let command = table.known("a", "c-1", "worker.remove {\"id\":\"W001\"}", 5);
     assert_eq!(table.begin(&command), Earlier::New);
-    assert_eq!(table.begin(&command), Earlier::Begun);
+    assert_eq!(table.begin(&command), Earlier::Begun { trusted: true });
     table.answered(&command, "{\"ok\":true}");
     assert_eq!(table.begin(&command), Earlier::Answered("{\"ok\":true}".into()));
     let other = table.known("a", "c-1", "worker.remove {\"id\":\"W002\"}", 5);
@@ -64,7 +64,7 @@ fn a_command_is_begun_once_and_a_repetition_gets_its_reply() {
     );
     assert_eq!(table.begin(&rekeyed), Earlier::Answered("{\"ok\":true}".into()));
     table.answered(&command, &"x".repeat(REPLY_MAX + 1));
-    assert_eq!(table.begin(&command), Earlier::Begun);
+    assert_eq!(table.begin(&command), Earlier::Begun { trusted: true });
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn i8_the_oldest_commands_are_forgotten_and_older_ones_are_not_carried_out() {
     // `c-1`, issued at 10, was forgotten. Then it came as a new command, and `c-2`, issued at 20,
     // was forgotten.
     assert_eq!(table.begin(&table.known("a", "c-2", "x", 19)), Earlier::Forgotten);
-    assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Earlier::Begun);
+    assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Earlier::Begun { trusted: true });
     assert_eq!(table.begin(&table.known("b", "c-2", "x", 19)), Earlier::New);
     assert_eq!(table.count(), 1_001);
     // A time of a clock that is not trusted makes no command old.

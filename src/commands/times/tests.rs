@@ -28,14 +28,14 @@ fn clock(synced: bool) -> ManualClock {
 }
 
 fn code(times: Times, release: bool, synced: bool) -> Option<&'static str> {
-    let checked = times.checked(clock(synced).stamp(), &verb(release));
+    let checked = times.checked(clock(synced).stamp(), None, &verb(release));
     checked.err().map(|failure| failure.code.word())
 }
 
 #[test]
 fn i4_a_release_is_void_ten_seconds_after_it_was_issued_or_earlier() {
     let void_after = |issued, expires, ago| {
-        let checked = times(issued, expires, ago).checked(clock(true).stamp(), &verb(true));
+        let checked = times(issued, expires, ago).checked(clock(true).stamp(), None, &verb(true));
         checked.unwrap().unwrap().as_millis() - 100_000
     };
     assert_eq!(void_after(0, 60_000, 0), 10_000);
@@ -59,7 +59,7 @@ fn i4_a_release_is_void_ten_seconds_after_it_was_issued_or_earlier() {
 }
 
 #[test]
-fn other_commands_are_valid_until_they_expire_and_always_while_the_clock_is_not_trusted() {
+fn other_commands_are_valid_until_they_expire_and_without_a_clock_if_they_admit_no_one() {
     assert_eq!(code(times(-86_400_000, 1, 0), false, true), None);
     assert_eq!(code(times(-86_400_000, 0, 0), false, true), Some("expired"));
     assert_eq!(code(times(300_000, 400_000, 0), false, true), None);
@@ -68,4 +68,27 @@ fn other_commands_are_valid_until_they_expire_and_always_while_the_clock_is_not_
     assert_eq!(code(times(900_000, 900_000, 0), false, false), None);
     let last = Times { expires_at: Timestamp::MAX, ..times(0, 0, 0) };
     assert_eq!(code(last, false, true), None);
+}
+
+#[test]
+fn without_a_trusted_clock_only_what_restricts_is_accepted_and_nothing_that_had_surely_expired() {
+    let accepted = |verb: &str, args: Value, last: Option<i64>| {
+        let Value::Object(args) = args else { panic!("{args}") };
+        let verb = Verb::read(verb, args).unwrap();
+        let checked = times(-1_000, 60_000, 0).checked(clock(false).stamp(), last, &verb);
+        checked.err().map(|failure| failure.code.word())
+    };
+    let worker = || serde_json::json!({ "id": "W001", "reason": "x" });
+    for (verb, code) in
+        [("worker.suspend", None), ("worker.remove", None), ("worker.resume", Some("clock"))]
+    {
+        assert_eq!(accepted(verb, worker(), None), code, "{verb}");
+        assert_eq!(accepted(verb, worker(), Some(NOW_MS + 59_999)), code, "{verb}");
+        assert_eq!(accepted(verb, worker(), Some(NOW_MS + 60_000)), Some("expired"), "{verb}");
+    }
+    for (verb, code) in
+        [("status.now", None), ("roster.digest", None), ("roster.page", Some("clock"))]
+    {
+        assert_eq!(accepted(verb, serde_json::json!({}), None), code, "{verb}");
+    }
 }

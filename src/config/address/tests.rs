@@ -147,7 +147,10 @@ fn a_correctly_written_password_is_accepted() {
             panic!("{address}");
         };
         let login = url.login.as_ref().unwrap();
-        assert_eq!((login.user.as_str(), login.password.as_str()), ("admin", password));
+        assert_eq!(
+            (login.user.as_str(), login.password.read().unwrap().as_str()),
+            ("admin", password)
+        );
         assert_eq!(url.to_string(), shown);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
         self, Actor, Body, Closing, Evidence, Fire, Grant, GuardRelease, LaneMode, ModeChange,
         Outcome, Stored, Via,
     },
-    roster::{Match, Worker},
+    roster::{Day, Match, Worker},
     store::{self, StoreError, photo_store},
     supervision::Heartbeats,
     turnstile::{NotReleased, Release, TurnstileEvent, TurnstileState},
@@ -325,7 +325,7 @@ async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait
                 sighted: Sighted::Stranger { score: 0.1 },
                 roster_version: 1,
                 photo: None,
-                today: None,
+                today: Day::NotBefore(None),
                 face: Default::default(),
             };
             bench.presents.send(Presented::Look(sighting)).await.unwrap();
@@ -360,7 +360,7 @@ async fn a_workers_denial_is_recorded_behind_strangers_for_whom_the_disk_was_too
             sighted: sighted.clone(),
             roster_version: 1,
             photo: None,
-            today: Some(jiff::civil::date(2026, 11, 22)),
+            today: Day::Today(jiff::civil::date(2026, 11, 22)),
         };
         (0..4).map(sighting)
     };
@@ -408,7 +408,7 @@ async fn a_photo_is_stored_when_its_grant_is_committed_and_not_before() {
             sighted: Sighted::Worker(found),
             roster_version: 1,
             photo: Some(photo.clone()),
-            today: None,
+            today: Day::NotBefore(None),
             face: Default::default(),
         };
         bench.presents.send(Presented::Look(sighting)).await.unwrap();
@@ -446,7 +446,7 @@ async fn a_card_from_a_reader_is_granted_in_the_ledger_and_released() {
         visit: None,
         captured: bench.now(),
         roster_version: 1,
-        today: None,
+        today: Day::NotBefore(None),
         photo: None,
     };
     let evidence = claim.evidence.clone();

@@ -22,7 +22,7 @@ use crate::{
         visit::FaceRules,
     },
     ledger::{Actor, Body, Denial, Evidence, Flag, Grant, GuardRelease, Score, Tailgate, Via},
-    roster::{Match, Person, Worker},
+    roster::{Day, Match, Person, Worker},
     turnstile::{NotReleased, TurnstileEvent},
 };
 
@@ -67,7 +67,7 @@ fn named(id: &str) -> Sighted {
 
 fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
-    let (visit, roster_version, today, photo) = (0, 1, None, None);
+    let (visit, roster_version, today, photo) = (0, 1, Day::NotBefore(None), None);
     let (pace, face) = (Pace::default(), FaceSeen::default());
     Sighting { direction, visit, captured, pace, sighted, roster_version, today, photo, face }
 }
@@ -735,8 +735,8 @@ fn a_face_between_two_workers_is_denied_as_ambiguous() {
 }
 
 #[test]
-fn an_expired_worker_is_denied_entry_but_never_exit_nor_without_a_synchronised_clock() {
-    let today = Some(jiff::civil::date(2026, 11, 22));
+fn an_expired_worker_is_denied_entry_but_never_exit_and_without_a_clock_by_the_last_trusted_day() {
+    let today = Day::Today(jiff::civil::date(2026, 11, 22));
     let expired = Sighted::Worker(Match {
         worker: worker("A", Some(jiff::civil::date(2026, 11, 21))),
         score: 0.8,
@@ -745,7 +745,11 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_without_a_synchronised_c
     for (direction, today, granted) in [
         (Direction::Entry, today, false),
         (Direction::Exit, today, true),
-        (Direction::Entry, None, true),
+        (Direction::Entry, Day::NotBefore(None), true),
+        // The admission ended on the 21st. A clock that was trusted on the 22nd has seen that.
+        (Direction::Entry, Day::NotBefore(Some(jiff::civil::date(2026, 11, 21))), true),
+        (Direction::Entry, Day::NotBefore(Some(jiff::civil::date(2026, 11, 22))), false),
+        (Direction::Exit, Day::NotBefore(Some(jiff::civil::date(2026, 11, 22))), true),
     ] {
         let mut machine = Machine::new(rules(), true, LaneMode::Normal);
         let mut actions = Vec::new();

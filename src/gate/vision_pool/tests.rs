@@ -92,6 +92,7 @@ fn gate(cameras: usize) -> Gate {
         clock: clock.clone(),
         stages: Arc::default(),
         capacity: Arc::new(Capacity::new(2, cameras, 2)),
+        last_trusted: Arc::new(crate::clock::LastTrusted::new(None)),
         rules: Recognition {
             threshold: MatchThreshold::new(0.5).unwrap(),
             margin: 0.05,
@@ -154,7 +155,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             sighted: Sighted::Stranger { score: 0.1 },
             roster_version: 1,
             photo: None,
-            today: None,
+            today: Day::NotBefore(None),
             face: FaceSeen::default(),
         });
     };

@@ -15,12 +15,12 @@
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
-//! | `access` | personal data was shown or exported: worker, what, actor |
 //! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
+    access::AccessWhat,
     alarm::AlarmWhat,
     gap::{GapWhy, SHORTEST_GAP},
     shutdown::ShutdownWhy,
@@ -151,6 +151,7 @@ kinds! {
     shutdown::Shutdown,
     gap::Gap,
     heartbeat::Heartbeat,
+    access::Access,
 }
 
 /// The body of an entry of a later version: its kind and its data.

@@ -1,7 +1,7 @@
 //! Converts a cell of a roster to text.
 
 use super::Cell;
-use crate::roster::identity::is_blank;
+use crate::words::is_blank;
 
 /// Maximum number of characters of a field's text. The roster's own bounds are narrower.
 const FIELD_CHARS: usize = 500;

@@ -12,7 +12,7 @@ use std::{
 use encoding_rs::GB18030;
 
 use super::{Row, compact, folded, masked};
-use crate::roster::identity::{is_blank, starred};
+use crate::{roster::identity::starred, words::is_blank};
 
 /// Maximum number of photos of one worker.
 const MOST: usize = 5;

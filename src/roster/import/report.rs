@@ -1,6 +1,6 @@
 //! Makes texts of a roster safe to show: masks ID numbers, and neutralises formulas.
 
-use crate::roster::identity::is_blank;
+use crate::words::is_blank;
 
 /// Minimum number of digits that makes a number look like that of a document or an account.
 const TELLING: usize = 15;

@@ -35,14 +35,20 @@ const LIMITS: AlarmLimits = AlarmLimits {
 
 #[test]
 fn a_link_that_is_down_shows_the_reason_and_the_number_of_waiting_records() {
-    assert_eq!(link(&upstream(true), Some((7, None))), None);
-    let found = link(&upstream(false), Some((7, None))).unwrap();
+    let at = Monotonic::from_millis(10_000);
+    assert_eq!(link(&upstream(true), Some((7, None)), at), None);
+    let found = link(&upstream(false), Some((7, None)), at).unwrap();
     assert_eq!((found.since, found.count), (Monotonic::from_millis(5000), Some(7)));
     let text = found.detail.to_string();
     assert!(text.starts_with("connection refused; check the link"), "{text}");
     assert!(text.contains("(7 records)"), "{text}");
+    // The broker refused the login.
+    let refused =
+        UpstreamState { next_try: Some(at + Duration::from_secs(240)), ..upstream(false) };
+    let text = link(&refused, Some((7, None)), at).unwrap().detail.to_string();
+    assert!(text.contains("The next try is in 4 min"), "{text}");
     // The database cannot be read.
-    assert!(link(&upstream(false), None).unwrap().detail.to_string().contains("(? records)"));
+    assert!(link(&upstream(false), None, at).unwrap().detail.to_string().contains("(? records)"));
 }
 
 #[test]

@@ -21,4 +21,11 @@ impl<T> Queue<T> {
         let (ready, awaited) = (VecDeque::new(), BTreeSet::new());
         Queue { cursor: after, handed: after, until, dry: false, ready, awaited }
     }
+
+    /// Returns the first row that was not handed to the client yet; where more may be read, the
+    /// first seq that may be one.
+    pub(super) fn unsent(&self) -> Option<u64> {
+        let ready = self.ready.front().map(|(seq, _)| *seq);
+        ready.or_else(|| (!self.dry).then_some(self.cursor + 1))
+    }
 }

@@ -173,14 +173,14 @@ impl World {
             }
             Step::PlatformSays if self.ack == Ack::Platform => {
                 let upto = self.has_all_upto();
-                self.delivery.platform_acknowledged(upto, self.now).unwrap();
+                self.delivery.platform_acknowledged(upto, true, self.now).unwrap();
                 if let Some(upto) = self.delivery.upto() {
                     self.outbox = self.outbox.split_off(&(upto + 1));
                 }
             }
             Step::PlatformLies => {
                 let never = (1..).find(|seq| !self.handed.contains(seq)).unwrap();
-                let lie = self.delivery.platform_acknowledged(never, self.now);
+                let lie = self.delivery.platform_acknowledged(never, true, self.now);
                 assert!(lie.is_err() || self.asked_again.contains(&never));
                 lie.unwrap_err();
             }
@@ -377,7 +377,7 @@ fn rows_after_a_range_asked_for_again_are_still_awaited() {
     for step in [Step::Read, Step::Read, Step::Hand(1), Step::Number(1), Step::Acknowledge(0)] {
         world.step(step);
     }
-    world.delivery.platform_acknowledged(49, world.now).unwrap();
+    world.delivery.platform_acknowledged(49, true, world.now).unwrap();
     world.outbox = world.outbox.split_off(&50);
     let handed = world.handed_now.len();
     world.asked_again.extend(50..=100);
@@ -441,7 +441,34 @@ fn a_row_that_is_not_for_the_platform_is_struck_off_unsent() {
         assert_eq!(delivery.to_strike(), 0);
         // The platform never gets row 3, and may acknowledge up to 2.
         assert!(
-            ack == Ack::Broker || delivery.platform_acknowledged(2, Monotonic::default()).is_ok()
+            ack == Ack::Broker
+                || delivery.platform_acknowledged(2, true, Monotonic::default()).is_ok()
         );
     }
+}
+
+#[test]
+fn i13_an_unsigned_acknowledgement_counts_up_to_what_the_broker_has_acknowledged() {
+    let mut world = with_backlog(Ack::Platform, 100);
+    for step in [Step::Read, Step::Hand(10), Step::Number(10)] {
+        world.step(step);
+    }
+    // The broker has acknowledged 1 to 4 and 6.
+    (0..4).for_each(|_| world.step(Step::Acknowledge(0)));
+    world.step(Step::Acknowledge(1));
+    let now = world.now;
+    world.delivery.platform_acknowledged(8, false, now).unwrap();
+    assert_eq!(world.delivery.upto(), Some(4));
+    world.delivery.platform_acknowledged(11, false, now).unwrap_err();
+    // The rest of the claim counts when the broker has the rows, and no more than that.
+    world.step(Step::Acknowledge(0));
+    assert_eq!(world.delivery.upto(), Some(6));
+    (0..4).for_each(|_| world.step(Step::Acknowledge(0)));
+    assert_eq!(world.delivery.upto(), Some(8));
+    // Rows that are asked for again are not struck off by the old claim.
+    world.delivery.again(3, 8);
+    assert_eq!(world.delivery.upto(), Some(2));
+    // A signed one counts at once.
+    world.delivery.platform_acknowledged(10, true, now).unwrap();
+    assert_eq!(world.delivery.upto(), Some(10));
 }

@@ -22,8 +22,10 @@ use self::work::{Answer, Later, PageRead, Row, Striking};
 use crate::{
     clock::Monotonic,
     config::{Broker, MqttVersion, Upstream},
-    failpoint, ledger,
+    failpoint,
+    ledger::{self, LedgerError, SignedAck},
     uplink::{
+        authority::Authority,
         client::{Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES, Options},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
@@ -53,6 +55,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct To<'a> {
     pub upstream: &'a Upstream,
     pub profile: &'a Arc<dyn Profile>,
+    pub authority: &'a Arc<Authority>,
     pub broker: &'a Broker,
     pub version: MqttVersion,
     pub safety: &'a Safety,
@@ -72,6 +75,8 @@ struct Session<'a> {
     head_sent: Option<u64>,
     /// The platform's last acknowledgement for which rows were struck off.
     struck_upto: u64,
+    /// The newest signed acknowledgement, and whether the database lacks it.
+    signed: (Option<SignedAck>, bool),
     /// The running transaction that strikes off rows.
     striking: Option<Striking>,
     /// Number of subscriptions that the broker has not answered.
@@ -112,6 +117,7 @@ pub(super) async fn session(
         head_due: false,
         head_sent: None,
         struck_upto: 0,
+        signed: (None, false),
         striking: None,
         unanswered: 0,
         asked_at: Monotonic::default(),
@@ -209,7 +215,8 @@ impl Session<'_> {
 
     fn failed(&self, problem: impl std::fmt::Display) -> LinkError {
         let (broker, problem) = (self.to.broker.to_string(), problem.to_string());
-        LinkError::Connection { broker, problem, version_in_doubt: false }
+        let (version_in_doubt, login_refused) = (false, false);
+        LinkError::Connection { broker, problem, version_in_doubt, login_refused }
     }
 
     fn explained(&self, ended: &ClientError) -> String {
@@ -280,6 +287,7 @@ impl Session<'_> {
                     broker: self.to.broker.to_string(),
                     problem: self.explained(&ended),
                     version_in_doubt: ended.version_in_doubt,
+                    login_refused: ended.login_refused,
                 });
             }
         }
@@ -288,12 +296,17 @@ impl Session<'_> {
 
     /// Begins delivery after CONNACK.
     async fn begin(&mut self) -> Result<(), LinkError> {
-        let head = self.context.store.read(ledger::last_seq).await?;
+        let name = self.to.upstream.name.clone();
+        let known = self.context.store.read(move |tx| {
+            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
+        });
+        let (head, signed) = known.await?;
+        self.signed = (signed, false);
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
         self.head_due = true;
-        for topic in self.to.profile.listens_on() {
+        for topic in self.to.profile.listens_on(self.to.authority) {
             self.client.subscribe(topic).map_err(|e| self.failed(e.error))?;
             self.unanswered += 1;
         }

@@ -8,11 +8,13 @@ use tokio::time::timeout;
 
 use crate::{
     attendance::{EventRecord, Record},
-    config::{Ack, Broker, MqttVersion},
+    config::{Ack, Broker, MqttVersion, SignerKey},
     ledger::LedgerError,
     store::Priority,
     uplink::{
-        Asked, Online, Profile, client,
+        Asked, Online, Profile,
+        authority::Signer,
+        client,
         delivery::{BROKER_TIMEOUT, REFUSED_PAUSE, WINDOW},
         profiles::{Made, Message},
     },
@@ -295,7 +297,7 @@ async fn i3_a_row_waits_for_the_platforms_acknowledgement_and_false_ones_are_ref
         (said(&ledger, 11), "it acknowledges up to 11, and nothing after 10 was ever sent"),
         (said(&ledger, u64::MAX), "nothing after 10 was ever sent"),
         ("{".to_owned(), "it is not {\"ledger\", \"upto\"}"),
-        (said(&ledger, 5).replace("5}", "5, \"more\": 1}"), "unknown field"),
+        (said(&ledger, 5).replace("5}", "5, \"more\": 1}"), "unknown name"),
         (format!("{}{}", said(&ledger, 5), " ".repeat(1024)), "more than 1024"),
     ];
     for ((lie, word), n) in lies.iter().zip(1..) {
@@ -315,8 +317,9 @@ async fn i3_a_row_waits_for_the_platforms_acknowledgement_and_false_ones_are_ref
     drop(peer);
     let mut peer = Peer::welcome(&link.broker).await;
     for seq in 8..=10 {
-        let (_, came, marked) = peer.record().await;
+        let (packet, came, marked) = peer.record().await;
         assert_eq!((came, marked), (seq, true));
+        peer.acknowledge(packet).await;
     }
     link.record(1).await;
     let (packet, seq, marked) = peer.record().await;
@@ -326,6 +329,74 @@ async fn i3_a_row_waits_for_the_platforms_acknowledgement_and_false_ones_are_ref
     link.state_when(|s| s.acknowledged == 11).await;
     assert!(link.outbox().await.is_empty());
     assert_eq!(link.state.borrow().acks_refused, lies.len() as u64);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn i13_with_a_key_only_signed_acknowledgements_count_and_an_older_one_strikes_off_nothing() {
+    let signer = Signer::new(&"0b".repeat(32), true).unwrap();
+    let other = Signer::new(&"0c".repeat(32), true).unwrap();
+    let public = signer.public().unwrap().strip_prefix("ed25519:").map(hex::decode);
+    let key = public.unwrap().unwrap().try_into().unwrap();
+    let mut link = Link::with(10, |upstream| {
+        (upstream.ack, upstream.command_key) = (Ack::Platform, Some(SignerKey::Ed25519(key)));
+    })
+    .await;
+    let ledger = link.ledger.id.to_string();
+    let mut peer = Peer::welcome(&link.broker).await;
+    for _ in 1..=10 {
+        let (packet, ..) = peer.record().await;
+        peer.acknowledge(packet).await;
+    }
+    let body = |gateway: &str, upto: u64, issued: &str| {
+        let (topic, project) = ("ack", "p");
+        serde_json::json!({
+            "topic": topic, "project": project, "gateway": gateway, "ledger": ledger,
+            "upto": upto, "issued_at": issued,
+        })
+        .to_string()
+    };
+    let plain = format!(r#"{{"ledger":"{ledger}","upto":5}}"#);
+    let at = |second: u8| format!("2026-10-01T08:00:{second:02}Z");
+    let lies = [
+        (plain, "only a signed message counts here"),
+        (other.signed(&body("g", 5, &at(1))).to_string(), "sig: is not the signature"),
+        (signer.signed(&body("h", 5, &at(1))).to_string(), "gateway: the message is for another"),
+    ];
+    for ((lie, word), n) in lies.iter().zip(1..) {
+        peer.publish(n, ACK, lie.as_bytes()).await;
+        let refused = link.state.wait_for(|s| s.acks_refused == u64::from(n));
+        let state = timeout(peer::SOON, refused).await.expect(word).unwrap().clone();
+        assert!(state.last_trouble.as_ref().unwrap().contains(word), "{state:?}");
+    }
+    assert_eq!(link.outbox().await.len(), 10);
+    let eight = signer.signed(&body("g", 8, &at(2))).to_string();
+    peer.publish(10, ACK, eight.as_bytes()).await;
+    let state = link.state_when(|s| s.acknowledged == 8).await;
+    assert_eq!(state.acks_signed, Some(true));
+    let kept = link.store.read(|tx| crate::ledger::signed_ack(tx, "platform")).await.unwrap();
+    assert_eq!(kept.unwrap().upto, 8);
+    // The platform lost records and asks for them. Its earlier acknowledgement, sent again by
+    // another client, does not strike them off.
+    let again = |tx: &rusqlite::Transaction<'_>| {
+        tx.execute("INSERT INTO outbox SELECT 'platform', seq FROM entry WHERE seq IN (3, 4)", [])?;
+        Ok::<_, LedgerError>(())
+    };
+    link.store.write(Priority::Upkeep, again).await.unwrap();
+    link.asked.send(Asked::Again { from: 3, to: 4 }).await.unwrap();
+    let two = signer.signed(&body("g", 2, &at(4))).to_string();
+    peer.publish(11, ACK, two.as_bytes()).await;
+    for seq in [3, 4] {
+        let (packet, came, _) = peer.record().await;
+        assert_eq!(came, seq);
+        peer.acknowledge(packet).await;
+    }
+    peer.publish(12, ACK, eight.as_bytes()).await;
+    let state = link.state_when(|s| s.acks_refused == 4).await;
+    assert!(state.last_trouble.unwrap().contains("older than the one before it"));
+    assert_eq!(link.outbox().await, [3, 4, 9, 10]);
+    peer.publish(13, ACK, signer.signed(&body("g", 10, &at(5))).to_string().as_bytes()).await;
+    link.state_when(|s| s.acknowledged == 12).await;
     link.stop().await;
 }
 

@@ -16,6 +16,7 @@ use crate::{
     config::Upstream,
     ledger::{LaneMode, SignedHead, tree::Hash},
     turnstile::settings::Checked,
+    uplink::authority::{Authority, NotAuthorised},
 };
 
 /// A message ready for the platform.
@@ -78,18 +79,19 @@ pub trait Profile: Send + Sync {
     }
 
     /// Returns the topics to subscribe to.
-    fn listens_on(&self) -> Vec<String> {
+    fn listens_on(&self, _authority: &Authority) -> Vec<String> {
         Vec::new()
     }
 
     /// Tells what a message is, and reads an acknowledgement. A command is not read here, because
     /// it may be large.
-    fn read(&self, _topic: &str, _payload: &[u8]) -> Heard {
+    fn read(&self, _topic: &str, _payload: &[u8], _authority: &Authority) -> Heard {
         Heard::Nothing
     }
 
-    /// Reads a command. Its bounds are checked before and during reading.
-    fn command(&self, _payload: &[u8]) -> Result<Envelope, NoCommand> {
+    /// Reads a command. Its signature is checked before its contents are read, and its bounds
+    /// before and during reading.
+    fn command(&self, _payload: &[u8], _authority: &Authority) -> Result<Envelope, NoCommand> {
         Err(NoCommand::new(None, "not_supported", "this platform gives no commands"))
     }
 
@@ -122,13 +124,14 @@ pub enum Heard {
 }
 
 /// An acknowledgement: the consumer has everything of this ledger up to a seq.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acknowledgement {
     /// The ledger's id, in hexadecimal digits.
     pub ledger: String,
     /// The seq up to which the consumer has everything.
     pub upto: u64,
+    /// Time at which the platform signed it; `None` for an unsigned one.
+    pub signed_at: Option<Timestamp>,
 }
 
 /// Maximum size of a command: five photos of 1 MiB in base64, with room for the other arguments.
@@ -147,6 +150,8 @@ pub struct Envelope {
     pub issued_at: Timestamp,
     /// Time after which it is not carried out; not before `issued_at`.
     pub expires_at: Timestamp,
+    /// Whether the platform's key has signed it.
+    pub signed: bool,
 }
 
 /// Why a payload is not a command: a code, a sentence, and the id if it could be read.
@@ -164,6 +169,12 @@ impl NoCommand {
     /// Returns the refusal of a command with this id.
     pub fn new(id: Option<&str>, code: &'static str, message: impl std::fmt::Display) -> NoCommand {
         NoCommand { id: id.map(str::to_owned), code, message: message.to_string() }
+    }
+}
+
+impl From<NotAuthorised> for NoCommand {
+    fn from(refused: NotAuthorised) -> NoCommand {
+        NoCommand::new(None, refused.code(), refused)
     }
 }
 

@@ -99,7 +99,7 @@ fn a_profile_reads_its_own_keys_strictly_and_says_where_one_is_wrong() {
 
 #[test]
 fn keys_of_another_profile_are_refused() {
-    for key in ["encoding = \"cbor\"", "remote_release = true"] {
+    for key in ["encoding = \"cbor\"", "remote_release = false"] {
         assert_eq!(checked_file(&[&format!("{HERE}{key}")]), Ok(()));
         let terminal = format!("{HERE}profile = \"terminal\"\nfacility = 7\n{key}");
         let name = key.split(' ').next().unwrap();
@@ -165,4 +165,28 @@ fn i3_rows_do_not_wait_for_a_platform_that_cannot_acknowledge() {
     let message = checked_file(&[&terminal]).unwrap_err();
     assert!(message.starts_with("g.toml:6: upstream[0].ack: "), "{message}");
     assert!(message.contains("write \"broker\""), "{message}");
+}
+
+#[test]
+fn i13_a_release_by_command_needs_every_command_and_a_key() {
+    let key = format!("command_key = \"ed25519:{}\"", "ab".repeat(32));
+    for (keys, expected) in [
+        ("remote_release = true", "remote_release: needs commands = \"all\" as well"),
+        (
+            "commands = \"all\"\nremote_release = true",
+            "remote_release: needs a command_key as well",
+        ),
+        (
+            "commands = \"some\"",
+            "commands: must be \"none\" or \"status\" or \"roster\" or \"all\"",
+        ),
+        ("command_key = \"secret\"", "command_key: must be file:PATH or credential:NAME"),
+        ("command_key = \"ed25519:00\"", "command_key: must be file:PATH or credential:NAME"),
+    ] {
+        let said = checked_file(&[&format!("{HERE}{keys}")]).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+        assert!(!said.contains("\"secret\"") && !said.contains(":00"), "{said}");
+    }
+    let all = format!("{HERE}commands = \"all\"\nremote_release = true\n{key}");
+    assert_eq!(checked_file(&[&all]), Ok(()));
 }

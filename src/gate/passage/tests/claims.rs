@@ -12,7 +12,7 @@ fn card_of(id: &str, at: u64) -> Claim {
         visit: None,
         captured: Monotonic::from_millis(at),
         roster_version: 7,
-        today: Some(jiff::civil::date(2026, 11, 22)),
+        today: Day::Today(jiff::civil::date(2026, 11, 22)),
         photo: None,
     }
 }
@@ -128,7 +128,7 @@ fn a_repeated_denial_is_recorded_once_for_card_and_face_together() {
     };
     for n in 0..5 {
         let now = Monotonic::from_millis(11_000 + n * 100);
-        let today = Some(jiff::civil::date(2026, 11, 22));
+        let today = Day::Today(jiff::civil::date(2026, 11, 22));
         let sighting = Sighting { today, ..sighting(now, face()) };
         assert_eq!(machine.handle(now, presented(sighting, passage_id(n))), []);
     }

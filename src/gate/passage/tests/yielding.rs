@@ -143,7 +143,7 @@ fn an_arm_yields_only_to_a_grant_and_a_guards_release_does_not_yield() {
     let mut bench = Bench::new();
     bench.looks(1000, Exit, "A");
     for ms in [3800, 3900] {
-        let today = Some(jiff::civil::date(2026, 11, 22));
+        let today = Day::Today(jiff::civil::date(2026, 11, 22));
         let sighting = Sighting { today, ..sighting(at(ms), expired()) };
         bench.handle(ms, presented(sighting, passage_id(ms)));
     }

@@ -1,12 +1,16 @@
 //! Handles the platform's messages, and sends receipts and replies.
 
+use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{Session, work::Later};
-use crate::uplink::{
-    client::{Message, OTHERS},
-    link::{Incoming, LinkError},
-    profiles::{self, Heard, profile::Acknowledgement},
+use crate::{
+    ledger::SignedAck,
+    uplink::{
+        client::{Message, OTHERS},
+        link::{Incoming, LinkError},
+        profiles::{self, Heard, profile::Acknowledgement},
+    },
 };
 
 /// Maximum number of waiting receipts. Without a receipt, the broker sends a message again over the
@@ -14,13 +18,16 @@ use crate::uplink::{
 const RECEIPTS: usize = 4096;
 /// Maximum number of waiting receipts and replies up to which a refused command is answered `busy`.
 const BUSY: usize = 64;
+/// Maximum time by which a signed acknowledgement may be ahead of the gateway's clock, in
+/// milliseconds.
+const AHEAD_MS: i64 = 300_000;
 /// Number of copies of a command's bytes that are in memory while it is read.
 const COPIES: usize = 2;
 
 impl Session<'_> {
     /// Handles a message on a subscribed topic.
     pub(super) fn message(&mut self, message: Box<Message>) {
-        match self.to.profile.read(&message.topic, &message.payload) {
+        match self.to.profile.read(&message.topic, &message.payload, self.to.authority) {
             Heard::Command => return self.command(message),
             // A retained acknowledgement may be older than a later request to send rows again.
             Heard::Acknowledgement(ack) if !message.retained => self.platform_acknowledged(ack),
@@ -65,12 +72,27 @@ impl Session<'_> {
             if ack.ledger != self.context.ledger.to_string() {
                 return Err(format!("it is of another ledger, {}", ack.ledger));
             }
-            self.delivery.platform_acknowledged(ack.upto, now).map_err(|e| e.to_string())
+            let signed = match ack.signed_at {
+                None => None,
+                Some(at) => match self.newest(ack.upto, at)? {
+                    Some(newest) => Some(newest),
+                    // An older one that claims no more does no harm: the broker sent it again.
+                    None => return Ok(true),
+                },
+            };
+            let taken = self.delivery.platform_acknowledged(ack.upto, signed.is_some(), now);
+            taken.map_err(|e| e.to_string())?;
+            if signed.is_some() {
+                self.signed = (signed, true);
+            }
+            Ok(signed.is_some())
         });
         match taken {
-            Ok(()) => {
+            Ok(signed) => {
                 let upto = self.delivery.upto();
-                self.state.send_modify(|s| s.acknowledged_upto = upto);
+                self.state.send_modify(|s| {
+                    (s.acknowledged_upto, s.acks_signed) = (upto, Some(signed));
+                });
             }
             Err(problem) => {
                 tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is refused");
@@ -80,6 +102,30 @@ impl Session<'_> {
                     s.trouble(now, what);
                 });
             }
+        }
+    }
+
+    /// Checks the time of a signed acknowledgement. A replayed one would strike off rows that the
+    /// platform has asked for since. Returns `None` for an older one that claims nothing new.
+    fn newest(&self, upto: u64, at: Timestamp) -> Result<Option<SignedAck>, String> {
+        let stamp = self.context.clock.stamp();
+        let latest = stamp.wall_ms.saturating_add(AHEAD_MS);
+        let this = SignedAck { upto, issued_ms: at.as_millisecond() };
+        if stamp.synced && this.issued_ms > latest {
+            return Err(format!("issued_at: {at} is ahead of the gateway's clock"));
+        }
+        // A time far ahead was taken while the clock was not trusted. It must not stay in the way.
+        let known = self.signed.0.filter(|known| !stamp.synced || known.issued_ms <= latest);
+        match known {
+            Some(known) if this == known => Ok(Some(this)),
+            Some(known) if this.issued_ms <= known.issued_ms => {
+                if upto <= self.delivery.upto().unwrap_or(0) {
+                    return Ok(None);
+                }
+                Err("it is signed, and older than the one before it: give each a later issued_at"
+                    .to_owned())
+            }
+            _ => Ok(Some(this)),
         }
     }
 
@@ -93,6 +139,7 @@ impl Session<'_> {
             place.send(Incoming {
                 upstream: self.to.upstream.name.clone(),
                 profile: self.to.profile.clone(),
+                authority: self.to.authority.clone(),
                 payload: payload.to_vec(),
                 held,
                 received: self.context.clock.monotonic(),

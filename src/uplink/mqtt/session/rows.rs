@@ -72,7 +72,9 @@ impl Session<'_> {
     }
 
     pub(super) fn has_to_strike(&self) -> bool {
-        self.delivery.to_strike() > 0 || self.delivery.upto().unwrap_or(0) > self.struck_upto
+        self.delivery.to_strike() > 0
+            || self.delivery.upto().unwrap_or(0) > self.struck_upto
+            || self.signed.1
     }
 
     pub(super) fn is_strike_due(&self) -> bool {
@@ -87,11 +89,18 @@ impl Session<'_> {
         let upto = self.delivery.upto().unwrap_or(0);
         let upto = (upto > self.struck_upto).then_some(upto);
         self.struck_upto = upto.unwrap_or(self.struck_upto);
+        if let Some(upto) = upto {
+            self.state.send_modify(|s| s.acknowledged_upto = Some(upto));
+        }
+        let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         self.striking = Some(Box::pin(async move {
             let struck = store.write(Priority::Upkeep, move |tx| {
                 let rows = ledger::strike_off(tx, &name, &rows)?;
                 let left_out = ledger::strike_off(tx, &name, &left_out)?;
+                if let Some(signed) = signed {
+                    ledger::keep_signed_ack(tx, &name, signed)?;
+                }
                 let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
                 failpoint::at("uplink.striking");
                 let acknowledged = rows + more.transpose()?.unwrap_or(0);

@@ -237,7 +237,7 @@ impl Link {
         let cancel = CancellationToken::new();
         let (commands, incoming) = mpsc::channel(1);
         let context = Context {
-            memory: Arc::default(),
+            memory: Arc::new(crate::memory::Memory::default()).share(),
             store: store.clone(),
             clock: clock.clone(),
             origin: Origin { gateway: "g".into(), project: "p".into(), timezone },

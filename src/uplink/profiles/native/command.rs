@@ -7,7 +7,10 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 
 use super::encoding::{Encoding, encode};
-use crate::uplink::profiles::profile::{COMMAND_MAX, Envelope, NoCommand};
+use crate::uplink::{
+    authority::Authority,
+    profiles::profile::{COMMAND_MAX, Envelope, NoCommand},
+};
 
 /// Maximum number of names in a map, and of values in a list.
 const MEMBERS_MAX: usize = 64;
@@ -19,9 +22,13 @@ const TIME_MAX: usize = 40;
 const GLANCE_MAX: usize = 64 * 1024;
 
 impl Envelope {
-    /// Reads a payload strictly, within the bounds above.
-    pub fn read(encoding: Encoding, payload: &[u8]) -> Result<Envelope, NoCommand> {
-        let mut members = document(encoding, payload)?;
+    /// Reads a payload strictly, within the bounds above. A signature is checked first.
+    pub fn read(
+        encoding: Encoding,
+        payload: &[u8],
+        authority: &Authority,
+    ) -> Result<Envelope, NoCommand> {
+        let (mut members, signed) = opened(encoding, payload, "command", authority)?;
         let id = id(members.remove("id"))?;
         let wrong = |message: String| NoCommand::new(Some(&id), "malformed", message);
         let Some(Value::String(verb)) = members.remove("verb") else {
@@ -46,7 +53,7 @@ impl Envelope {
         }
         match members.keys().next() {
             Some(unknown) => Err(wrong(format!("{}: unknown name", shown(unknown)))),
-            None => Ok(Envelope { id, verb, args, issued_at, expires_at }),
+            None => Ok(Envelope { id, verb, args, issued_at, expires_at, signed }),
         }
     }
 }
@@ -54,6 +61,36 @@ impl Envelope {
 /// Returns a name from a payload as a message shows it: at most 40 characters, escaped.
 pub fn shown(text: &str) -> String {
     text.chars().take(40).collect::<String>().escape_debug().to_string()
+}
+
+/// Reads a message of this topic, signed or not. Returns its members, and whether it is signed. A
+/// signed one is `{"body", "alg", "sig"}`, and `body` is a text in JSON in either encoding, so that
+/// its bytes are the ones that were signed.
+pub(super) fn opened(
+    encoding: Encoding,
+    payload: &[u8],
+    topic: &str,
+    authority: &Authority,
+) -> Result<(Map<String, Value>, bool), NoCommand> {
+    let mut members = document(encoding, payload)?;
+    let signed = members.contains_key("body");
+    if signed {
+        let mut text = |name: &str| match members.remove(name) {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(NoCommand::new(None, "malformed", format!("{name}: must be a text"))),
+        };
+        let (body, alg, sig) = (text("body")?, text("alg")?, text("sig")?);
+        if let Some(unknown) = members.keys().next() {
+            let problem = format!("{}: unknown name beside body", shown(unknown));
+            return Err(NoCommand::new(None, "malformed", problem));
+        }
+        authority.verify(&body, &alg, &sig)?;
+        members = document(Encoding::Json, body.as_bytes())?;
+    } else {
+        authority.may_be_unsigned()?;
+    }
+    authority.addressed(&mut members, topic, signed)?;
+    Ok((members, signed))
 }
 
 /// Reads a payload as a map of bounded depth and size.
@@ -127,7 +164,11 @@ pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
     if payload.len() > GLANCE_MAX {
         return None;
     }
-    let id = id(document(encoding, payload).ok()?.remove("id")).ok()?;
+    let mut members = document(encoding, payload).ok()?;
+    if let Some(Value::String(body)) = members.remove("body") {
+        members = document(Encoding::Json, body.as_bytes()).ok()?;
+    }
+    let id = id(members.remove("id")).ok()?;
     Some(reply(encoding, &refused(Some(&id), "busy", BUSY)))
 }
 

@@ -1,6 +1,6 @@
 //! Payloads in JSON, or the same documents in CBOR.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// The encoding of payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -31,18 +31,6 @@ pub fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, ser
             // Writing a document into a Vec cannot fail.
             let _ = ciborium::into_writer(&document, &mut bytes);
             Ok(bytes)
-        }
-    }
-}
-
-/// Reads a payload strictly: unknown fields and trailing bytes are refused.
-pub fn decode<T: DeserializeOwned>(encoding: Encoding, payload: &[u8]) -> Result<T, String> {
-    match encoding {
-        Encoding::Json => serde_json::from_slice(payload).map_err(|e| e.to_string()),
-        Encoding::Cbor => {
-            let mut rest = payload;
-            let value = ciborium::from_reader(&mut rest).map_err(|e| e.to_string())?;
-            if rest.is_empty() { Ok(value) } else { Err("it has trailing bytes".to_owned()) }
         }
     }
 }

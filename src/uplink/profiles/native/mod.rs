@@ -13,15 +13,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::encoding::Encoding;
-use self::encoding::{decode, encode};
+use self::encoding::encode;
 use super::profile::{
     Acknowledgement, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand, Online,
     Profile,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
-    config::{Ack, Upstream},
-    turnstile::settings::Checked,
+    config::{Ack, CommandLevel, Upstream},
+    turnstile::settings::{Checked, wrong},
+    uplink::authority::Authority,
 };
 
 /// The profile of a platform that uses Gatehouse's own format.
@@ -49,6 +50,19 @@ impl Dialect for Native {
     type Keys = Keys;
 
     fn new(keys: Keys, upstream: &Upstream, origin: &Origin) -> Checked<Native> {
+        if keys.remote_release {
+            let at = "remote_release";
+            if upstream.commands != CommandLevel::All {
+                return wrong(at, "needs commands = \"all\" as well: a release is a command");
+            }
+            if upstream.command_key.is_none() {
+                return wrong(
+                    at,
+                    "needs a command_key as well: without signatures, every client of the broker \
+                     that may publish could open the gate",
+                );
+            }
+        }
         Ok(Native::speaking(keys, upstream.ack, origin))
     }
 }
@@ -118,23 +132,24 @@ impl Profile for Native {
         self.keys.remote_release
     }
 
-    fn listens_on(&self) -> Vec<String> {
+    fn listens_on(&self, authority: &Authority) -> Vec<String> {
+        let commands = (authority.level() > CommandLevel::None).then_some("command");
         let acks = self.acknowledges.then_some("ack");
-        ["command"].into_iter().chain(acks).map(|leaf| self.topic(leaf)).collect()
+        commands.into_iter().chain(acks).map(|leaf| self.topic(leaf)).collect()
     }
 
-    fn read(&self, topic: &str, payload: &[u8]) -> Heard {
+    fn read(&self, topic: &str, payload: &[u8], authority: &Authority) -> Heard {
         match topic.strip_prefix(&self.prefix) {
             Some("command") => Heard::Command,
             Some("ack") if self.acknowledges => {
-                Heard::Acknowledgement(acknowledgement(self.keys.encoding, payload))
+                Heard::Acknowledgement(acknowledgement(self.keys.encoding, payload, authority))
             }
             _ => Heard::Nothing,
         }
     }
 
-    fn command(&self, payload: &[u8]) -> Result<Envelope, NoCommand> {
-        Envelope::read(self.keys.encoding, payload)
+    fn command(&self, payload: &[u8], authority: &Authority) -> Result<Envelope, NoCommand> {
+        Envelope::read(self.keys.encoding, payload, authority)
     }
 
     fn answer(&self, reply: &Value) -> Vec<u8> {
@@ -150,12 +165,37 @@ impl Profile for Native {
     }
 }
 
-/// Maximum size of an acknowledgement. It usually has about 70 bytes.
+/// Maximum size of an acknowledgement. It usually has about 70 bytes, and about 400 if it is signed.
 const ACKNOWLEDGEMENT_BYTES: usize = 1024;
 
-fn acknowledgement(encoding: Encoding, payload: &[u8]) -> Result<Acknowledgement, String> {
+fn acknowledgement(
+    encoding: Encoding,
+    payload: &[u8],
+    authority: &Authority,
+) -> Result<Acknowledgement, String> {
     if payload.len() > ACKNOWLEDGEMENT_BYTES {
         return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
     }
-    decode(encoding, payload).map_err(|e| format!("it is not {{\"ledger\", \"upto\"}}: {e}"))
+    let wrong = |problem: &str| format!("it is not {{\"ledger\", \"upto\"}}: {problem}");
+    let opened = command::opened(encoding, payload, "ack", authority);
+    let (mut members, signed) = opened.map_err(|no| match no.code {
+        "malformed" => wrong(&no.message),
+        _ => no.message,
+    })?;
+    let ledger = members.remove("ledger").and_then(|ledger| Some(ledger.as_str()?.to_owned()));
+    let upto = members.remove("upto").and_then(|upto| upto.as_u64());
+    let (Some(ledger), Some(upto)) = (ledger, upto) else {
+        return Err(wrong("ledger must be a text, and upto a whole number"));
+    };
+    let signed_at = match (members.remove("issued_at"), signed) {
+        (None, false) => None,
+        (Some(Value::String(at)), true) => {
+            Some(at.parse().map_err(|_| wrong("issued_at must be a time"))?)
+        }
+        _ => return Err(wrong("issued_at is in a signed one, and only there")),
+    };
+    match members.keys().next() {
+        Some(unknown) => Err(wrong(&format!("{}: unknown name", command::shown(unknown)))),
+        None => Ok(Acknowledgement { ledger, upto, signed_at }),
+    }
 }

@@ -3,6 +3,16 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::{attendance::Origin, config::CommandLevel, uplink::authority::Signer};
+
+fn origin() -> Origin {
+    let timezone = jiff::tz::TimeZone::UTC;
+    Origin { gateway: "gate-1".into(), project: "P-1".into(), timezone }
+}
+
+fn authority() -> Authority {
+    Authority::unsigned(CommandLevel::All, &origin())
+}
 
 fn command() -> Value {
     json!({
@@ -28,8 +38,8 @@ fn cbor(value: &Value) -> Vec<u8> {
 
 /// Reads a command from both encodings, which must agree.
 fn read(command: &Value) -> Result<Envelope, NoCommand> {
-    let from_json = Envelope::read(Encoding::Json, command.to_string().as_bytes());
-    let from_cbor = Envelope::read(Encoding::Cbor, &cbor(command));
+    let from_json = Envelope::read(Encoding::Json, command.to_string().as_bytes(), &authority());
+    let from_cbor = Envelope::read(Encoding::Cbor, &cbor(command), &authority());
     let essence = |read: &Result<Envelope, NoCommand>| match read {
         Ok(read) => Ok((read.id.clone(), read.args.clone())),
         Err(no) => Err((no.id.clone(), no.code)),
@@ -85,7 +95,7 @@ fn i8_a_refusal_names_the_fault_and_the_id_if_that_can_be_read() {
 #[test]
 fn i8_repeated_names_trailing_data_and_large_payloads_are_refused() {
     let no_command = |encoding, payload: &[u8]| {
-        let refused = Envelope::read(encoding, payload).unwrap_err();
+        let refused = Envelope::read(encoding, payload, &authority()).unwrap_err();
         (refused.code, refused.message)
     };
     let twice = command().to_string().replace("{\"after\"", "{\"limit\":1,\"after\"");
@@ -98,7 +108,7 @@ fn i8_repeated_names_trailing_data_and_large_payloads_are_refused() {
     // The command is valid except for its size.
     let mut large = command().to_string().into_bytes();
     large.resize(COMMAND_MAX, b' ');
-    assert!(Envelope::read(Encoding::Json, &large).is_ok());
+    assert!(Envelope::read(Encoding::Json, &large, &authority()).is_ok());
     large.push(b' ');
     assert_eq!(no_command(Encoding::Json, &large).0, "too_large");
     // Ten thousand nested lists, and lengths that announce more than the payload holds.
@@ -131,7 +141,7 @@ proptest! {
     #[test]
     fn i8_arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         for encoding in [Encoding::Json, Encoding::Cbor] {
-            prop_assert!(Envelope::read(encoding, &bytes).is_err());
+            prop_assert!(Envelope::read(encoding, &bytes, &authority()).is_err());
             busy(encoding, &bytes);
         }
     }
@@ -148,10 +158,75 @@ proptest! {
                 let place = (place * bytes.len() as f64) as usize;
                 bytes[place] = *byte;
             }
-            if let Ok(read) = Envelope::read(encoding, &bytes) {
+            if let Ok(read) = Envelope::read(encoding, &bytes, &authority()) {
                 prop_assert!(!read.id.is_empty() && read.id.len() <= 64);
                 prop_assert!(read.issued_at <= read.expires_at);
             }
         }
     }
+}
+
+/// Returns an authority that demands this platform's signatures.
+fn demanding(signer: &Signer) -> Authority {
+    let public = signer.public().unwrap();
+    let keys = format!("broker = \"mqtt://127.0.0.1\"\ncommand_key = \"{public}\"");
+    let (authority, problem) = Authority::load(&toml::from_str(&keys).unwrap(), &origin());
+    assert_eq!(problem, None);
+    authority
+}
+
+#[test]
+fn i13_a_signed_command_counts_for_one_gateway_and_one_topic_and_every_other_is_refused() {
+    let signer = Signer::new(&"0b".repeat(32), true).unwrap();
+    let demanding = demanding(&signer);
+    let body = |change: fn(&mut Value)| {
+        let mut body = with(|c| {
+            c.extend(["topic", "project", "gateway"].map(|name| (name.to_owned(), Value::Null)));
+        });
+        (body["topic"], body["project"], body["gateway"]) =
+            ("command".into(), "P-1".into(), "gate-1".into());
+        change(&mut body);
+        body.to_string()
+    };
+    let read = |message: &Value, authority: &Authority| {
+        let json = Envelope::read(Encoding::Json, message.to_string().as_bytes(), authority);
+        let cbor = Envelope::read(Encoding::Cbor, &cbor(message), authority);
+        let code = |read: &Result<Envelope, NoCommand>| {
+            read.as_ref().map(|e| e.signed).map_err(|no| no.code)
+        };
+        assert_eq!(code(&json), code(&cbor));
+        code(&json)
+    };
+    let signed = signer.signed(&body(|_| ()));
+    assert_eq!(read(&signed, &demanding), Ok(true));
+    assert_eq!(read(&signed, &authority()), Err("no_key"));
+    assert_eq!(read(&command(), &demanding), Err("unsigned"));
+    for (change, code) in [
+        ((|b| b["gateway"] = "gate-2".into()) as fn(&mut Value), "misaddressed"),
+        (|b| b["project"] = "P-2".into(), "misaddressed"),
+        (|b| b["topic"] = "ack".into(), "misaddressed"),
+        (|b| drop(b.as_object_mut().unwrap().remove("gateway")), "misaddressed"),
+        (|b| b["more"] = 1.into(), "malformed"),
+    ] {
+        assert_eq!(read(&signer.signed(&body(change)), &demanding), Err(code));
+    }
+    let wrong = |name: &str, value: &str| {
+        let mut wrong = signed.clone();
+        wrong[name] = value.into();
+        read(&wrong, &demanding)
+    };
+    let blank = format!("{} ", signed["body"].as_str().unwrap());
+    for (name, value) in
+        [("body", &*blank), ("alg", "hmac-sha256"), ("alg", "none"), ("sig", ""), ("sig", "zz")]
+    {
+        assert_eq!(wrong(name, value), Err("bad_signature"), "{name} {value}");
+    }
+    assert_eq!(wrong("more", "x"), Err("malformed"));
+    // The public key is no secret, so it must not count as one.
+    let public = signer.public().unwrap();
+    let secret = Signer::new(public.strip_prefix("ed25519:").unwrap(), false).unwrap();
+    assert_eq!(read(&secret.signed(&body(|_| ())), &demanding), Err("bad_signature"));
+    // The reply `busy` finds the id within the body.
+    let busy = busy(Encoding::Json, signed.to_string().as_bytes()).unwrap();
+    assert!(String::from_utf8(busy).unwrap().contains("\"id\":\"c-1\""));
 }
