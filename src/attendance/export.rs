@@ -1,7 +1,11 @@
 //! An export of records: its first and its last line, and what makes it worth believing.
 
+use std::collections::BTreeMap;
+
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
+
+use super::Record;
 
 /// The `format` in an export's first line.
 pub(super) const FORMAT: &str = "gatehouse attendance";
@@ -29,17 +33,41 @@ pub struct Extent {
     /// Number of attendances that cannot be read, and are left out.
     #[serde(default)]
     pub unread: u64,
+    /// Records of this gateway's earlier ledgers, whose databases were set aside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, Span>,
+    /// Databases that were set aside and cannot be read, wholly or in part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub illegible: Vec<String>,
+}
+
+/// The records of an earlier ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub count: u64,
+    /// The lowest and the highest seq.
+    pub first_seq: u64,
+    pub last_seq: u64,
 }
 
 impl Extent {
-    pub fn saw(&mut self, seq: u64) {
+    pub fn saw(&mut self, record: &Record) {
+        let seq = record.seq;
+        if record.ledger != self.ledger {
+            let whole = Span { count: 0, first_seq: seq, last_seq: seq };
+            let span = self.earlier.entry(record.ledger.clone()).or_insert(whole);
+            let (first, last) = (span.first_seq.min(seq), span.last_seq.max(seq));
+            *span = Span { count: span.count + 1, first_seq: first, last_seq: last };
+            return;
+        }
         self.count += 1;
         self.first_seq = Some(self.first_seq.map_or(seq, |first| first.min(seq)));
         self.last_seq = Some(self.last_seq.map_or(seq, |last| last.max(seq)));
     }
 
     pub fn ending(&self) -> Ending {
-        let Extent { count, first_seq, last_seq, unread, .. } = *self;
+        let Extent { first_seq, last_seq, unread, .. } = *self;
+        let count = self.count + self.earlier.values().map(|span| span.count).sum::<u64>();
         Ending { count, first_seq, last_seq, unread }
     }
 }
@@ -118,6 +146,9 @@ pub enum Doubt {
     Unsigned,
     /// The user did not name the key's fingerprint.
     UnknownKey { fingerprint: String },
+    /// Some records are of a ledger that was set aside, and stand in no signed tree. This is no reason
+    /// to refuse the others.
+    SetAside,
     /// The proofs do not hold: the file was altered, or the ledger was.
     Fails,
 }
@@ -146,6 +177,7 @@ impl Doubt {
                  the one that `gatehouse evidence head` shows on gateway {gateway}, then give \
                  --fingerprint {fingerprint}{or}"
             ),
+            Doubt::SetAside => format!("records of gateway {gateway} stand in no signed tree{or}"),
             Doubt::Fails => format!(
                 "the proofs do not hold: the file was altered, or made by someone else. Export it \
                  again on gateway {gateway}{or}"

@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Record,
-    export::{Doubt, Ending, Extent, FORMAT, HeadOf, Heading, Trust, UNPROVEN, VERSION},
+    export::{Doubt, Ending, Extent, FORMAT, HeadOf, Heading, Span, Trust, UNPROVEN, VERSION},
     proven::Proof,
     timesheet::{At, Crossing, Days, Note, Passes, Text},
 };
@@ -179,6 +179,27 @@ impl<'a> Gathered<'a> {
             verified: doubt.is_none(),
             head,
         });
+        for (ledger, Span { count, first_seq, last_seq }) in &extent.earlier {
+            self.sources.push(Source {
+                gateway: extent.gateway.clone(),
+                ledger: ledger.clone(),
+                records: *count,
+                first_seq: Some(*first_seq),
+                last_seq: Some(*last_seq),
+                read_at: self.days.at(extent.at),
+                file: file.map(str::to_owned),
+                verified: file.is_none(),
+                head: None,
+            });
+        }
+        for place in &extent.illegible {
+            let (gateway, place) = (extent.gateway.to_string(), place.clone());
+            self.notes.push(Note::Illegible { gateway, place });
+        }
+        if !extent.earlier.is_empty() && file.is_some() {
+            let (gateway, file) = (extent.gateway.clone(), file.map(str::to_owned));
+            self.notes.push(Note::Unverified { gateway, file, doubt: Doubt::SetAside });
+        }
         if let Some(doubt) = doubt {
             let (gateway, file) = (extent.gateway.clone(), file.map(str::to_owned));
             self.notes.push(Note::Unverified { gateway, file, doubt });
@@ -253,27 +274,26 @@ impl<'a> Gathered<'a> {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
-                        extent.count
+                        extent.ending().count
                     );
                     return Err(lines.wrong(problem));
                 }
                 break;
             }
             let Some(record) = record else { continue };
-            let whose = (&record.project, &record.gateway, &record.ledger);
-            if whose != (&extent.project, &extent.gateway, &extent.ledger) {
-                return Err(
-                    lines.wrong("the record is of another gateway or ledger than the heading")
-                );
+            // A gateway whose database was set aside has records of several ledgers.
+            if (&record.project, &record.gateway) != (&extent.project, &extent.gateway) {
+                return Err(lines.wrong("the record is of another gateway than the heading"));
             }
+            checked(&record.ledger).map_err(|problem| lines.wrong(problem))?;
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
             for text in typed.chain(lane).chain(reason).chain(by) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
-            extent.saw(record.seq);
+            extent.saw(&record);
             if self.take(&record).map_err(|problem| lines.wrong(problem))? {
-                used.saw(record.seq);
+                used.saw(&record);
             }
         }
         if lines.next()?.is_some() {

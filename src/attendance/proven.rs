@@ -216,7 +216,10 @@ impl Proof {
         match parsed {
             Line::Record(proved) if self.head.is_none() && self.ending.is_none() => {
                 let (record, leaves) = proved.read(&self.origin)?;
-                self.leaves.extend(leaves);
+                // Records of a database that was set aside stand in another tree.
+                if record.ledger == self.ledger {
+                    self.leaves.extend(leaves);
+                }
                 return Ok(Some(record));
             }
             Line::Head { cose, key } if self.head.is_none() && self.ending.is_none() => {

@@ -165,6 +165,10 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
 }
 
 async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()> {
+    // An empty query returns the present ledger. A seq of another one must not be taken for its own.
+    let never = Some(Timestamp::UNIX_EPOCH);
+    let nothing = AttendanceQuery { from_at: never, to_at: never, ..AttendanceQuery::default() };
+    let own: Extent = context.ask(&Request::Attendance(nothing)).await?;
     let columns = [
         "SEQ",
         "AT",
@@ -188,7 +192,11 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             None => String::new(),
         };
         vec![
-            r.seq.to_string(),
+            if r.ledger == own.ledger {
+                r.seq.to_string()
+            } else {
+                format!("{}/{}", r.ledger.get(..8).unwrap_or_default(), r.seq)
+            },
             r.effective().to_owned(),
             r.worker,
             r.name,
@@ -220,6 +228,12 @@ fn no_date(Undated { after, before }: &Undated) -> String {
 
 /// Says how many records a list lacks.
 fn left_out(read: &Extent) {
+    for place in &read.illegible {
+        eprintln!(
+            "gatehouse: {place} cannot be read in full, and records of it may be left out: run \
+             `gatehouse ledger rescue`"
+        );
+    }
     if read.unread > 0 {
         eprintln!(
             "gatehouse: {} cannot be read and {} left out: either a later version of Gatehouse wrote \
@@ -281,7 +295,7 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     file.finish()?;
     left_out(&read);
     context.print(&read, |read| {
-        let records = counted(read.count, "record");
+        let records = counted(read.ending().count, "record");
         format!("{}: {records}, {from} to {to}", out.display())
     })
 }

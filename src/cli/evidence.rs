@@ -16,7 +16,7 @@ use jiff::civil::Date;
 use super::{Context, WholeFile, table};
 use crate::{
     control::{AuditProgress, PackageSent, Piece, Request},
-    evidence::{self, Known, OutageShown, Report},
+    evidence::{self, Gap, Known, OutageShown, Report},
     roster::WorkerId,
     services::{Audited, EvidenceQuery, HeadShown, HealthQuery},
     status::Status,
@@ -267,6 +267,15 @@ fn in_words(report: &Report, known: &Known) -> String {
             report.fingerprint
         ),
     };
+    for Gap { index, at, entries, first, last } in &report.lost {
+        let _ = writeln!(
+            out,
+            "lost      at {at} the gateway noticed that it had lost {} or more, from number {index} on: \
+             records {first} to {last}. A head that was signed over them cannot be proven; records \
+             that a platform has of them are true",
+            counted(*entries, "entry")
+        );
+    }
     let _ = writeln!(out, "{anchor}");
     let _ = writeln!(
         out,

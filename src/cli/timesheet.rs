@@ -197,8 +197,11 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     if inside > 0 {
         notes.push(Note::StillInside { workers: inside });
     }
-    let ours: BTreeSet<Text> =
-        passes.iter().filter(|p| *p.ledger == *own.ledger).map(|p| p.worker.clone()).collect();
+    let ours: BTreeSet<Text> = passes
+        .iter()
+        .filter(|p| *p.ledger == *own.ledger || own.earlier.contains_key(&*p.ledger))
+        .map(|p| p.worker.clone())
+        .collect();
     let mut sheet = timesheet(passes, &days, &only);
     notes.extend(sheet.notes());
     id_tails(&mut client, &ours, &mut sheet).await?;

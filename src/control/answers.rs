@@ -123,6 +123,9 @@ impl Connection<'_> {
                 self.items(happened).await?;
                 self.done(Counted { count }).await
             }
+            Request::ConfirmRoster(confirm) => {
+                self.done(services.confirm_roster(confirm, by).await?).await
+            }
             Request::Attendance(query) => {
                 if query.export {
                     services.record_reading(AccessWhat::Attendance, &by).await;

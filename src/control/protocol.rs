@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, ExportQuery, Failure,
-        HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
+        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, ExportQuery,
+        Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
         WorkerQuery,
     },
 };
@@ -35,6 +35,7 @@ pub enum Request {
     History {
         id: WorkerId,
     },
+    ConfirmRoster(ConfirmRoster),
     Attendance(AttendanceQuery),
     /// Records with their proofs, as the lines of a file; in pieces, as hexadecimal digits.
     Export(ExportQuery),

@@ -1,11 +1,11 @@
-//! Maintenance of the database: records changes of the clock and the disk, audits the ledger, and
-//! prunes old entries.
+//! Maintenance of the database: records changes of the clock and the disk, and audits the ledger.
 //!
-//! In: the clock, the store's state, the retention. Out: ledger entries, and the audit's result for
+//! In: the clock, the store's state. Out: ledger entries, and the audit's result for
 //! `status`.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use rusqlite::Transaction;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,11 +17,11 @@ use super::{
 use crate::{
     clock::{Clock, ClockWatch, LastTrusted, Monotonic},
     ledger::{
-        self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
+        self, Body, Detail, DiskState, Ledger, LedgerError,
         audit::{self, Fault, Finding},
     },
-    roster::{self, Day},
-    services::{Audit, Failure, Services},
+    roster::Day,
+    services::{Audit, Services},
     store::{self, Priority, Store, StoreError, StoreState},
 };
 
@@ -36,10 +36,6 @@ const PENDING: usize = 16;
 /// Maximum number of failed reads of a batch in a row. After it, the batch's entries are read one
 /// at a time, and each that cannot be read counts as damaged.
 const UNREAD: u32 = 10;
-/// Interval between two searches for entries whose retention is over; the second one is for a
-/// failed search, and for a clock that is not synchronised.
-const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
-const PRUNE_AGAIN: Duration = Duration::from_secs(600);
 /// Interval between writes of the last time at which the clock was trusted. A new day is written at
 /// once.
 const TRUSTED_EVERY: Duration = Duration::from_secs(3600);
@@ -55,6 +51,7 @@ pub(super) struct Maintenance {
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     last_trusted: Arc<LastTrusted>,
+    timezone: TimeZone,
     /// The day that was written, and the time of the next write.
     trusted: (Option<Day>, Monotonic),
     disk: DiskWatch,
@@ -68,9 +65,6 @@ pub(super) struct Maintenance {
     /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
     audit: watch::Sender<Audit>,
-    retention: Retention,
-    /// Time of the next search for old entries.
-    prune_at: Monotonic,
 }
 
 impl Maintenance {
@@ -81,6 +75,7 @@ impl Maintenance {
             clock: services.clock.clone(),
             watch,
             last_trusted: services.last_trusted.clone(),
+            timezone: services.retention.timezone.clone(),
             trusted: (None, services.clock.monotonic()),
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: Pending::new(PENDING),
@@ -89,8 +84,6 @@ impl Maintenance {
             singly_before: 0,
             commits: (0, services.clock.monotonic()),
             audit: services.audit.clone(),
-            retention: services.retention.clone(),
-            prune_at: services.clock.monotonic(),
         }
     }
 
@@ -108,7 +101,6 @@ impl Maintenance {
             self.keep_trusted().await;
             self.look().await;
             self.audit().await;
-            self.prune().await;
         }
     }
 
@@ -120,7 +112,7 @@ impl Maintenance {
             return;
         }
         self.last_trusted.observe(stamp);
-        let day = Day::at(stamp, &self.last_trusted, &self.retention.timezone);
+        let day = Day::at(stamp, &self.last_trusted, &self.timezone);
         let (kept, next) = self.trusted;
         let is_new = kept.is_some_and(|kept| kept != day);
         if now < next && !is_new {
@@ -172,53 +164,6 @@ impl Maintenance {
         }
         self.audit_from = next;
         self.audit.send_if_modified(|audit| audit.found(&damaged));
-    }
-
-    /// Prunes entries whose retention is over: once a day, a few at each check, until none is left.
-    async fn prune(&mut self) {
-        let now = self.clock.monotonic();
-        if now < self.prune_at {
-            return;
-        }
-        match self.prune_some().await {
-            Ok(true) => {}
-            // A box that starts each morning has a synchronised clock only later.
-            Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
-            Ok(false) => self.prune_at = now + PRUNE_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "old entries are not deleted yet");
-                self.prune_at = now + PRUNE_AGAIN;
-            }
-        }
-    }
-
-    /// Prunes one batch. Returns whether there may be more.
-    async fn prune_some(&mut self) -> Result<bool, Failure> {
-        let (ledger, retention, stamp) =
-            (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
-        let rules = retention.clone();
-        let before = self.store.read(move |tx| ledger::prunable(tx, stamp, &rules)).await?;
-        if let Some(before) = before {
-            let prune = self.store.write(Priority::Upkeep, move |tx| ledger.prune(tx, before));
-            prune.await?;
-            return Ok(true);
-        }
-        let told = self.store.write(Priority::Upkeep, move |tx| {
-            let entries = ledger.tell_pruned(tx, stamp, &retention)?;
-            // While no entry may be pruned, no removed worker is forgotten either.
-            let over = stamp.synced && retention.kept_until().is_some();
-            let forgotten = match ledger::pruned_before(tx)? {
-                before if over && before > 0 => roster::forget_removed(tx)?,
-                _ => 0,
-            };
-            Ok::<_, Failure>((entries, forgotten))
-        });
-        let (entries, forgotten) = told.await?;
-        if entries > 0 || forgotten > 0 {
-            tracing::info!(entries, forgotten, "deleted old entries and removed workers");
-            self.store.checkpoint().await?;
-        }
-        Ok(false)
     }
 
     async fn look(&mut self) {

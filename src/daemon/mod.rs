@@ -6,6 +6,7 @@
 //! the daemon again.
 
 mod alarms;
+mod deletion;
 mod heads;
 mod journal;
 mod maintenance;
@@ -238,6 +239,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         // Each link has its own queue and share.
         commands: mpsc::channel(uplink::COMMANDS).0,
         memory: memory.share(),
+        storage_dir: config.storage.dir.clone(),
         cancel: cancel_links.clone(),
     };
     let (upstreams, links) = links(config, &context, &memory, &opened.ledger, &ended)?;
@@ -249,6 +251,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         heads,
+        roster_stale: watch::Sender::new(opened.roster_stale),
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
@@ -275,6 +278,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         readings: Default::default(),
+        photo_keep_days: config.storage.photo_keep_days,
+        deletions: watch::Sender::default(),
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
@@ -311,6 +316,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
+    let deleting = deletion::delete(services.clone(), cancel.clone());
+    keep("deletion", &ended, deleting);
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
     keep("the alarms' task", &ended, keeper.run(cancel.clone()));
 

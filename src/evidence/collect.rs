@@ -12,7 +12,8 @@ use super::{
 use crate::{
     attendance::Origin,
     ledger::{
-        self, Body, Dates, Head, LedgerError, SignedHead, commitment, growth::prover, tree::Hash,
+        self, Body, Dates, Head, LedgerError, SignedHead, commitment, growth, growth::prover,
+        tree::Hash,
     },
     roster::{Identity, WorkerId},
     store::links_to,
@@ -33,7 +34,8 @@ pub struct Period {
 }
 
 /// Returns the package of a worker, not signed yet. `identity` opens the commitment to the ID number. `earlier` are
-/// signed heads that the reader has, of this ledger; others are left out.
+/// signed heads that the reader has, of this ledger; others are left out. The entries `lost` are in
+/// each package.
 pub fn collect(
     tx: &Transaction<'_>,
     origin: &Origin,
@@ -48,6 +50,7 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
+    let lost = ledger::lost_at(tx)?;
     for index in wanted(tx, worker, period)? {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
@@ -74,7 +77,10 @@ pub fn collect(
     keys.extend(package.keys.iter().map(|link| link.key));
     for bytes in earlier {
         let Ok((old, _)) = Head::verify_with(bytes, &keys) else { continue };
-        if old.ledger == head.head.ledger && old.size <= head.head.size {
+        // A head over entries that the gateway has lost cannot be proven any more.
+        let gone = lost.iter().any(|at| *at < old.size)
+            && growth::root(tx, old.size).is_ok_and(|root| root != old.root);
+        if old.ledger == head.head.ledger && old.size <= head.head.size && !gone {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });
         }
@@ -101,7 +107,7 @@ pub fn size(
     Ok(total)
 }
 
-/// Returns the entries of a package: the worker's, and those about the gate's outages.
+/// Returns the entries of a package: the worker's, and those about outages and lost entries.
 fn wanted(
     tx: &Transaction<'_>,
     worker: &WorkerId,
@@ -109,6 +115,7 @@ fn wanted(
 ) -> Result<BTreeSet<u64>, LedgerError> {
     let mut wanted = indices(tx, worker, period.span_ms)?;
     wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    wanted.extend(ledger::lost_at(tx)?);
     Ok(wanted)
 }
 

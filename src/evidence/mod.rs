@@ -14,7 +14,7 @@ pub use self::{
     health::{Journal, Lost, Outage, OutageShown},
     package::{MADE_BYTES, MOST_BYTES, Opened, Package, Proved},
     sheet::{NoSheet, code, sheet},
-    verify::{Anchor, Known, Refused, Report, verify},
+    verify::{Anchor, Gap, Known, Refused, Report, verify},
 };
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
         commitment, growth,
     },
     roster::{Identity, Person, WorkerId},
-    store::{SCHEMA, SigningKey, set_meta},
+    store::{Mark, SCHEMA, SigningKey, set_meta},
     turnstile::PassageId,
 };
 
@@ -149,6 +149,36 @@ impl Gateway {
 
 fn refused(package: &Package) -> Refused {
     verify(&package.encode().unwrap(), &Known::default()).unwrap_err()
+}
+
+#[test]
+fn a_package_of_a_ledger_that_lost_its_end_says_so_and_holds_no_proof_for_a_lost_head() {
+    let mut gateway = Gateway::new(1, &["W001", "W002"], 3);
+    let kept = gateway.sign();
+    gateway.pass("W001", Direction::Entry, MORNING_MS + 4 * DAY_MS);
+    let gone = gateway.sign();
+    let (size, seq) = gateway.change(|tx, ledger| {
+        let last = ledger::last_seq(tx).unwrap();
+        tx.execute("DELETE FROM entry WHERE idx >= ?1", [kept.head.size]).unwrap();
+        // A shortened database has the tree of its own end.
+        tx.execute("DELETE FROM meta WHERE key = 'tree_edge'", []).unwrap();
+        let mark = Mark { starts: 1, seq: last, entries: gone.head.size };
+        ledger.lose(tx, stamp(MORNING_MS + 5 * DAY_MS), mark).unwrap();
+        (kept.head.size, last)
+    });
+    gateway.pass("W001", Direction::Entry, MORNING_MS + 5 * DAY_MS);
+    let package = gateway.package("W001", &[kept.bytes.clone(), gone.bytes.clone()]);
+    let known = Known { fingerprint: None, head: Some(gone.bytes) };
+    let report = verify(&package.encode().unwrap(), &known).unwrap();
+    assert_eq!(report.begins_with, [kept.head.size]);
+    assert!(!report.anchor.earlier_head);
+    let [gap] = &report.lost[..] else { panic!("{report:?}") };
+    assert_eq!((gap.index, gap.entries), (size, 2), "{gap:?}");
+    assert!((gap.first..=gap.last).contains(&seq), "{gap:?}");
+    // Another worker's package says it too.
+    let package = gateway.package("W002", &[]);
+    let report = verify(&package.encode().unwrap(), &Known::default()).unwrap();
+    assert_eq!((report.lost.len(), report.attendance.len()), (1, 6));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     attendance::{Origin, Record},
     ledger::{
-        Body, CborError, Entry, Head, HeadError, Stored, commitment, leaf_hash,
+        Body, CborError, Entry, Head, HeadError, Kind as _, Lost, Stored, commitment, leaf_hash,
         tree::{Hash, includes, is_consistent},
     },
     store::PublicKey,
@@ -123,10 +123,27 @@ pub struct Report {
     pub id_number: Option<String>,
     /// Number of entries in the package.
     pub entries: usize,
+    /// Where the gateway has lost entries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Gap>,
     /// The attendance, as records are listed.
     pub attendance: Vec<Record>,
     /// Times in which the gate was down or blind: no record of these times is no absence.
     pub outages: Vec<OutageShown>,
+}
+
+/// Entries that the gateway has lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Gap {
+    /// They had this index and those after it.
+    pub index: u64,
+    /// When the gateway noticed.
+    pub at: String,
+    /// Their number, at least.
+    pub entries: u64,
+    /// The first and the last seq that they may have had.
+    pub first: u64,
+    pub last: u64,
 }
 
 /// Verifies a package. `known` is what the reader has from elsewhere.
@@ -185,6 +202,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_type,
         id_number,
         entries: entries.len(),
+        lost: gaps(&origin, &entries),
         attendance,
         outages: outages(&origin, &entries),
         gateway: origin.gateway,
@@ -217,7 +235,7 @@ fn entries(package: &Package, head: &Head) -> Result<Entries, Refused> {
 }
 
 /// Checks that each entry is about the worker: it names the worker, or it is about such an entry.
-/// Entries of the health journal are about everyone.
+/// Entries of the health journal, and entries `lost`, are about everyone.
 fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
     for (index, stored) in entries {
         let (index, body) = (*index, &stored.entry.body);
@@ -228,7 +246,7 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
             return Err(other());
         }
         let about = body.refers_to();
-        if about.is_empty() && !is_of_journal(body) {
+        if about.is_empty() && !is_of_journal(body) && body.word() != Lost::NAME {
             body.worker().ok_or_else(other)?;
         }
         // An entry is about earlier ones, which have been checked already.
@@ -311,6 +329,21 @@ fn anchored(
     };
     let size = anchor.size;
     if root == anchor.root { Ok(true) } else { Err(Refused::Inconsistent { size }) }
+}
+
+/// Returns the gaps that the package has.
+fn gaps(origin: &Origin, entries: &Entries) -> Vec<Gap> {
+    let gaps = entries.values().filter_map(|stored| match &stored.entry.body {
+        Body::Lost(Lost { first, last, entries, .. }) => Some(Gap {
+            index: stored.entry.index,
+            at: origin.time(stored.entry.stamp.timestamp()),
+            entries: *entries,
+            first: *first,
+            last: *last,
+        }),
+        _ => None,
+    });
+    gaps.collect()
 }
 
 /// Returns the records of the entries, in the order of the ledger.

@@ -41,7 +41,7 @@ pub struct Attended {
 }
 
 /// A page of attendance.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AttendancePage {
     /// Completed attendance and supplements, ordered by the effective time of the passage.
     pub rows: Vec<Attended>,
@@ -281,6 +281,18 @@ pub fn latest_of_each(
         }
     }
     Ok(latest)
+}
+
+/// Returns each worker's latest attendance of several ledgers.
+pub fn latest_of_all(mut all: Vec<Attended>) -> Vec<Attended> {
+    let cause = |attended: &Attended| {
+        let entry = &attended.cause.as_ref().unwrap_or(&attended.entry).entry;
+        let recorded_ms = entry.body.at_ms().unwrap_or(entry.stamp.wall_ms);
+        (entry.body.worker().cloned(), attended.dated.ms(recorded_ms))
+    };
+    all.sort_by_key(|attended| std::cmp::Reverse(cause(attended)));
+    all.dedup_by_key(|attended| cause(attended).0);
+    all
 }
 
 /// What an outcome or a correction says about its passage.

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Entry, LedgerError, LedgerId, leaf_hash, pruned_before, size,
+    Body, Entry, Kind as _, LedgerError, LedgerId, Lost, leaf_hash, pruned_before, size,
     tree::{Frontier, Hash},
 };
 use crate::words::words;
@@ -123,10 +123,12 @@ impl Audit {
         let (index, leaf): (u64, Hash) = (row.get(0)?, row.get(1)?);
         let seq: Option<u64> = row.get(3)?;
         let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        let follows = seq.is_none_or(|seq| seq == self.last_seq + 1);
-        self.last_seq = seq.unwrap_or(self.last_seq);
+        let before = self.last_seq;
+        let follows = seq.is_none_or(|seq| seq == before + 1);
+        self.last_seq = seq.unwrap_or(before);
         if pruned && bytes.is_empty() {
-            return Ok((!follows).then_some(Fault::Sequence));
+            let lost = row.get::<_, String>(4)? == Lost::NAME;
+            return Ok((!follows && !lost).then_some(Fault::Sequence));
         }
         let entry = match Entry::decode(bytes) {
             Ok(entry) if entry.index == index && leaf_hash(bytes) == leaf => entry,
@@ -164,7 +166,12 @@ impl Audit {
                 return Ok(Some(Fault::Cause));
             }
         }
-        Ok((!follows).then_some(Fault::Sequence))
+        // The seqs that an entry `lost` names are passed over.
+        let lost = match body {
+            Body::Lost(lost) => lost.first == before + 1 && seq == lost.last.checked_add(1),
+            _ => false,
+        };
+        Ok((!follows && !lost).then_some(Fault::Sequence))
     }
 }
 

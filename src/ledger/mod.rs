@@ -12,13 +12,17 @@ pub mod cbor;
 mod corrections;
 mod dates;
 mod detail;
+mod drain;
 mod entry;
 mod evidence;
 pub mod growth;
 mod head;
 mod health;
 pub mod kinds;
+mod lost;
 mod outbox;
+mod planned;
+pub mod rescue;
 mod retention;
 mod signed_ack;
 pub mod tree;
@@ -35,20 +39,26 @@ use crate::{
 #[cfg(test)]
 pub use attended::attendance;
 pub use attended::{
-    AttendanceFilter, AttendancePage, Attended, Said, Search, Word, attended_lanes, latest_of_each,
+    AttendanceFilter, AttendancePage, Attended, Said, Search, Word, attended_lanes, latest_of_all,
+    latest_of_each,
 };
 pub use cbor::CborError;
 pub use dates::{Bounds, Dated, Dates};
 pub use detail::{Detail, Param};
+pub use drain::{Drained, drained, next_to_drain, still_drains};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
 pub use kinds::*;
+pub use lost::lost_at;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
-pub use retention::{Retention, prunable, pruned_before};
+pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
+pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
-pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
+pub use words::{
+    Actor, Alike, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -159,7 +169,11 @@ impl Ledger {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(StoreError::from)?;
         let (index, last_seq) = next(tx)?;
-        let seq = body.goes_upstream().then_some(last_seq + 1);
+        let seq = match &body {
+            // It has the seq after the lost ones.
+            Body::Lost(lost) => Some(lost.last + 1),
+            body => body.goes_upstream().then_some(last_seq + 1),
+        };
         let (ledger, ran_s, unknown) = (self.id, ran_s(tx, stamp)?, Vec::new());
         let entry = Entry { salt, ledger, index, seq, stamp, ran_s, body, unknown };
         let bytes = entry.encode().map_err(|source| LedgerError::Unwritten { source })?;
@@ -309,6 +323,14 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
 }
 
 const DIFFERS: &str = "its leaf hash or its index differs";
+
+/// Returns an entry's place and leaf hash, also of an entry whose retention is over.
+pub fn reference(tx: &Transaction<'_>, index: u64) -> Result<EntryRef, LedgerError> {
+    tx.prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| Ok(EntryRef { index, hash: row.get(0)? }))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })
+}
 
 /// Returns an entry's bytes as they are.
 pub fn bytes(tx: &Transaction<'_>, index: u64) -> Result<Vec<u8>, LedgerError> {

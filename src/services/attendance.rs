@@ -1,5 +1,7 @@
 //! Lists the attendance and the workers on site, and adds and disputes passages.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use rusqlite::Transaction;
@@ -7,16 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
+    set_aside,
 };
 use crate::{
     attendance::{Record, export::Extent, onsite::Present},
     config::Direction,
     ledger::{
-        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Dated, Dates, LedgerError,
-        Search, Supplement,
+        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Dated, Dates, Entry,
+        LedgerError, Search, Supplement,
     },
     roster::{self, WorkerId},
-    store::{Priority, StoreError},
+    store::{self, Priority, StoreError},
     turnstile::PassageId,
     words::day,
 };
@@ -89,8 +92,14 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The search; `None` where all are read.
+    /// Databases that were set aside and are still to be read, the oldest last. They come first.
+    set_aside: Vec<PathBuf>,
+    /// What is searched for in each database.
+    filter: AttendanceFilter,
+    /// The search in the present database; `None` before its first page.
     search: Option<Search>,
+    /// All databases are read.
+    done: bool,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -107,26 +116,44 @@ impl Listing<'_> {
         &mut self,
         also: fn(&Transaction<'_>, &Attended) -> Result<T, LedgerError>,
     ) -> Result<Option<Vec<(Record, Attended, T)>>, Failure> {
-        let Some(mut search) = self.search.take() else { return Ok(None) };
-        let page = self.services.store.read(move |tx| {
+        if self.done {
+            return Ok(None);
+        }
+        let (search, filter) = (self.search.take(), self.filter.clone());
+        let work = move |tx: &Transaction<'_>| {
+            let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
+            let mut search = begun?;
             let page = search.page(tx)?;
             let more = page.rows.iter().map(|row| also(tx, row)).collect::<Result<Vec<T>, _>>()?;
-            Ok::<_, LedgerError>((search, page, more))
-        });
-        let (search, AttendancePage { rows, unread }, more) = page.await?;
+            Ok::<_, LedgerError>((Some(search), page, more))
+        };
+        let (search, page, more) = match self.set_aside.last() {
+            None => self.services.store.read(work).await?,
+            Some(place) => match set_aside::read(place.clone(), work).await? {
+                Some(read) => read,
+                None => {
+                    self.extent.illegible.push(set_aside::name(place));
+                    (None, AttendancePage::default(), Vec::new())
+                }
+            },
+        };
+        let AttendancePage { rows, unread, .. } = page;
         self.extent.unread += unread;
         let mut listed = Vec::with_capacity(rows.len());
         for (attended, more) in rows.into_iter().zip(more) {
             match Record::listed(&self.services.origin, &attended) {
                 None => self.extent.unread += 1,
                 Some(r) if is(&self.team, &r.team) && is(&self.contractor, &r.contractor) => {
-                    self.extent.saw(r.seq);
+                    self.extent.saw(&r);
                     listed.push((r, attended, more));
                 }
                 Some(_) => {}
             }
         }
-        self.search = Some(search).filter(Search::has_more);
+        self.search = search.filter(Search::has_more);
+        if self.search.is_none() {
+            self.done = self.set_aside.pop().is_none();
+        }
         Ok(Some(listed))
     }
 }
@@ -233,15 +260,32 @@ impl Services {
             limit: PAGE,
         };
         let stamp = self.clock.stamp();
-        let begun = self.store.read(move |tx| {
-            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
-        });
-        let (search, first) = begun.await?;
-        let first = first.map(|first| first.entry);
-        let effective = |stamp| {
-            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
-            at.unwrap_or(stamp.timestamp())
+        let begun = |first: &Entry, dates: &Dates| {
+            let at = Timestamp::from_millisecond(dates.ms(first.stamp));
+            at.unwrap_or(first.stamp.timestamp())
         };
+        let first = self.store.read(move |tx| {
+            let dates = Dates::read(tx)?;
+            let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
+            let first = ledger::read(tx, 0).ok().map(|first| first.entry);
+            Ok::<_, LedgerError>((now, first.map(|first| (begun(&first, &dates), first.body))))
+        });
+        let (now, first) = first.await?;
+        let set_aside: Vec<PathBuf> =
+            store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
+        // The list begins with the oldest database that is still there.
+        let oldest = match set_aside.last() {
+            Some(place) => {
+                set_aside::read(place.clone(), move |tx| {
+                    let index = tx.query_row("SELECT min(idx) FROM entry", [], |row| row.get(0))?;
+                    let (dates, first) = (Dates::read(tx)?, ledger::read(tx, index)?.entry);
+                    Ok((begun(&first, &dates), first.body))
+                })
+                .await?
+            }
+            None => None,
+        };
+        let earliest = oldest.or(first);
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -249,16 +293,27 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: effective(stamp),
-            begins: first.as_ref().map(|first| effective(first.stamp)),
+            at: now,
+            begins: earliest.as_ref().map(|(begins, _)| *begins),
             unread: 0,
-            set_aside: first.and_then(|first| match first.body {
+            earlier: BTreeMap::new(),
+            illegible: Vec::new(),
+            set_aside: earliest.and_then(|(_, body)| match body {
                 Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, search: Some(search), extent })
+        Ok(Listing {
+            services: self,
+            team,
+            contractor,
+            set_aside,
+            filter,
+            search: None,
+            done: false,
+            extent,
+        })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -297,7 +352,13 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
+        let mut all = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
+        for place in store::all_set_aside(&self.storage_dir) {
+            let latest =
+                move |tx: &Transaction<'_>| ledger::latest_of_each(tx, &Dates::read(tx)?, range);
+            all.extend(set_aside::read(place, latest).await?.unwrap_or_default());
+        }
+        let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();

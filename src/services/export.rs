@@ -145,9 +145,10 @@ impl ExportRun<'_> {
         };
         let mut lines = Vec::new();
         for (record, attended, bytes) in page {
-            for stored in [Some(&attended.entry), attended.cause.as_ref()].into_iter().flatten() {
-                self.listed.insert(stored.entry.index);
-            }
+            // Entries of a database that was set aside stand in another tree.
+            let all = [Some(&attended.entry), attended.cause.as_ref()].into_iter().flatten();
+            let present = all.filter(|stored| stored.entry.ledger == self.services.ledger.id);
+            present.for_each(|stored| self.listed.insert(stored.entry.index));
             let proved = Proved::of(&self.services.origin, &record, &attended, bytes);
             lines.extend(self.line(&Line::Record(proved.map_err(Failure::internal)?))?);
         }

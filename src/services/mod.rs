@@ -13,6 +13,7 @@
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
+//! | `deletion` | erases faces that are over, also in databases that were set aside |
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
 //! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
@@ -32,7 +33,9 @@
 mod asked;
 mod attendance;
 mod command_counts;
+mod confirmation;
 mod dates;
+mod deletion;
 mod dry_run;
 mod enrolment;
 mod evidence;
@@ -47,6 +50,7 @@ mod photo;
 mod reading;
 mod refusal;
 mod roster;
+mod set_aside;
 mod update;
 mod watching;
 
@@ -61,6 +65,8 @@ pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
+    confirmation::{ConfirmRoster, RosterConfirmed},
+    deletion::{Deletions, NotErased},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},
     export::{ExportQuery, ExportRun},
@@ -204,6 +210,8 @@ pub struct Services {
     pub vision: Arc<Vision>,
     /// The gates' snapshot of the roster.
     pub roster: watch::Sender<Arc<Roster>>,
+    /// Whether the roster is in doubt, because entries were lost.
+    pub roster_stale: watch::Sender<bool>,
     /// The lanes, in the order of the configuration.
     pub lanes: Vec<LanePanel>,
     /// The links to platforms, in the order of the configuration.
@@ -223,6 +231,10 @@ pub struct Services {
     pub roster_rules: RosterRules,
     /// How long entries are kept.
     pub retention: Retention,
+    /// Number of days for which the photos of passages are kept.
+    pub photo_keep_days: u16,
+    /// What is deleted by date.
+    pub deletions: watch::Sender<Deletions>,
     /// The number of records without a date, at the daemon's start.
     pub undated: u64,
     /// The damaged entries found so far.

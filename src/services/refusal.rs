@@ -103,6 +103,8 @@ pub(super) enum Refusal {
     )]
     NoPhoto,
 
+    #[error("the roster is not in doubt: no entries were lost since it was confirmed")]
+    RosterNotInDoubt,
     #[error("a state cannot be `removed`; use `gatehouse worker remove`")]
     RemovedAsState,
     #[error("worker {id} is neither suspended nor barred")]
@@ -202,7 +204,7 @@ impl Refusal {
             Refusal::DuplicateFace { .. } => Code::DuplicateFace,
             Refusal::NoConsent { .. } => Code::NoConsent,
             Refusal::NoPhoto => Code::NoPhoto,
-            Refusal::NotHeld { .. } => Code::Unchanged,
+            Refusal::NotHeld { .. } | Refusal::RosterNotInDoubt => Code::Unchanged,
             Refusal::AnotherDocument { .. }
             | Refusal::KnownWithoutFace { .. }
             | Refusal::KnownOtherwise { .. } => Code::Duplicate,

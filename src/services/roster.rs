@@ -167,6 +167,7 @@ impl Services {
         self.empty_log(&id).await;
         failpoint::at("removal.emptied");
         self.photo_store.tidy().await;
+        self.erase_set_aside().await;
         Ok(Removed {
             id,
             state: State::Removed,

@@ -3,9 +3,9 @@
 
 use std::{fmt, path::Path};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
-use crate::{store::Room, words::counted};
+use crate::{clock::Support, ledger::DeletedWhat, store::Room, words::counted};
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
@@ -98,6 +98,22 @@ pub(super) enum Remedy<'a> {
     SetAside {
         place: &'a Path,
         why: String,
+        /// Records of it, or of one before it, still wait for an upstream.
+        drains: bool,
+    },
+    /// By the clock the time of this is over, and the date is not corroborated.
+    HeldBack {
+        what: DeletedWhat,
+        support: Support,
+    },
+    /// No one has passed for 180 days, and `settled_on` is not set.
+    NoPassage {
+        last: Date,
+    },
+    /// A database that was set aside may hold erased faces.
+    NotErased {
+        place: &'a Path,
+        error: &'a str,
     },
 }
 
@@ -231,11 +247,35 @@ impl fmt::Display for Remedy<'_> {
                  the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
                  swap off"
             ),
-            Remedy::SetAside { place, why } => write!(
+            Remedy::SetAside { place, why, drains } => write!(
                 f,
-                "{} holds a database that was damaged ({why}) and set aside. Only it has the \
-                 earlier records that were not sent upstream: copy it to a safe place, then remove \
-                 it here",
+                "{} holds a database that was set aside ({why}). Lists, sheets and exports include what \
+                 is legible of it; {}. `gatehouse ledger rescue` reads damaged parts. Copy the folder to \
+                 a safe place; when it is removed here, its records are in no list any more",
+                place.display(),
+                if *drains {
+                    "its records that were not sent go upstream, and some still wait"
+                } else {
+                    "its records that were not sent have gone upstream"
+                }
+            ),
+            Remedy::HeldBack { what, support } => write!(
+                f,
+                "by this clock the time of {what} is over, and nothing of it is deleted: {} of the {} \
+                 hours of running time support this date. If the date is wrong, correct the clock and \
+                 look for the reason",
+                support.ran_s / 3600,
+                support.needed_s / 3600
+            ),
+            Remedy::NoPassage { last } => write!(
+                f,
+                "no one has passed since {last}, and site.settled_on is not set, so attendance is \
+                 never deleted: when all wages are settled, set it; remove the workers who have left"
+            ),
+            Remedy::NotErased { place, error } => write!(
+                f,
+                "{} may still hold templates and photos that were erased ({error}): copy what you \
+                 need to a safe place, then remove it here",
                 place.display()
             ),
         }

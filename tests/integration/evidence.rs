@@ -45,7 +45,7 @@ pub(super) fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
 }
 
 /// Returns what the verifier in Python says: its exit code, and its output as JSON.
-pub(super) fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
+pub(crate) fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
     let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").expect("run tests/run");
     let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/evidence.py");
     let output = Command::new(python).arg(verifier).arg(package).args(more).output().unwrap();

@@ -552,8 +552,9 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
         if *at == "31T08:00:00" {
             record["disputed"] = 60.into();
         }
-        gathered.take(&serde_json::from_value(record).unwrap()).unwrap();
-        extent.saw(seq);
+        let record = serde_json::from_value(record).unwrap();
+        gathered.take(&record).unwrap();
+        extent.saw(&record);
     }
     let head = HeadOf {
         tree_size: 5120,

@@ -68,6 +68,8 @@ fn extent() -> Extent {
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
         begins: None,
         set_aside: None,
+        earlier: BTreeMap::new(),
+        illegible: Vec::new(),
         unread: 0,
     }
 }
@@ -82,7 +84,7 @@ fn lines(records: &[Record]) -> Vec<String> {
     };
     let mut lines = vec![serde_json::to_string(&heading).unwrap()];
     for record in records {
-        extent.saw(record.seq);
+        extent.saw(record);
         lines.push(serde_json::to_string(record).unwrap());
     }
     lines.push(serde_json::to_string(&extent.ending()).unwrap());
@@ -123,6 +125,20 @@ fn an_overlapping_export_adds_only_new_records_and_disputes() {
     assert_eq!(source.read_at.to_string(), "2026-11-05T08:00:00.000+08:00");
     assert_eq!((sources[1].records, notes.len()), (2, 2));
     assert!(notes.iter().all(|note| matches!(note, Note::Unverified { .. })), "{notes:?}");
+}
+
+#[test]
+fn an_export_with_records_of_an_earlier_ledger_has_a_source_for_each_ledger() {
+    let days = days();
+    let mut gathered = gathered_of(&days);
+    let before = |seq| Record { ledger: "a1".into(), ..record(seq) };
+    let all = [before(1), before(4), record(1), record(2)];
+    gathered.export("b.jsonl", &joined(&lines(&all))[..], "P-1").unwrap();
+    let sources = gathered.sources.iter();
+    let sources: Vec<_> =
+        sources.map(|s| (&*s.ledger, s.records, s.first_seq, s.last_seq)).collect();
+    assert_eq!(sources, [("b2", 2, Some(1), Some(2)), ("a1", 2, Some(1), Some(4))]);
+    assert_eq!(gathered.passes.len(), 4);
 }
 
 #[test]
@@ -235,7 +251,7 @@ fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
     assert!(with("gateway", "\"gate\\u001b[2J\"").contains("control characters"));
     let of = |record: Record| refused(&joined(&lines(&[record])));
     assert!(
-        of(Record { ledger: "c3".into(), ..record(1) })
+        of(Record { gateway: "gate-3".into(), ..record(1) })
             .contains("line 2: the record is of another")
     );
     assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("has control characters"));

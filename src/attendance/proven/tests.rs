@@ -98,7 +98,7 @@ fn lines(tx: &Transaction<'_>, ledger: &Ledger, key: &SigningKey) -> (Heading, V
     };
     for attended in ledger::attendance(tx, &filter).unwrap().rows {
         let record = Record::listed(&origin(), &attended).unwrap();
-        extent.saw(record.seq);
+        extent.saw(&record);
         let of = |stored: &Stored| ledger::bytes(tx, stored.entry.index).unwrap();
         known.push(attended.entry.entry.index);
         known.extend(attended.cause.as_ref().map(|cause| cause.entry.index));
@@ -131,10 +131,14 @@ fn written(heading: &Heading, lines: &[Line], key: &SigningKey) -> Vec<u8> {
 }
 
 fn exported(key: &SigningKey) -> (Heading, Vec<Line>) {
+    exported_from(7, key)
+}
+
+fn exported_from(ledger: u8, key: &SigningKey) -> (Heading, Vec<Line>) {
     let mut connection = Connection::open_in_memory().unwrap();
     connection.execute_batch(SCHEMA).unwrap();
     let tx = connection.transaction().unwrap();
-    set_meta(&tx, "ledger", &[7; 16]).unwrap();
+    set_meta(&tx, "ledger", &[ledger; 16]).unwrap();
     let ledger = Ledger::open(&tx, Vec::new()).unwrap();
     fill(&tx, &ledger);
     lines(&tx, &ledger, key)
@@ -179,6 +183,23 @@ fn an_export_with_proofs_is_taken_from_a_known_key_only() {
     let mut gathered = Gathered::new(&days, knows(&key));
     gathered.export("b.jsonl", &bytes[..], "P-1").unwrap();
     assert_eq!(gathered.passes.iter().filter(|pass| pass.disputed.is_some()).count(), 1);
+}
+
+#[test]
+fn records_of_a_ledger_that_was_set_aside_are_taken_and_marked_as_not_verified() {
+    let key = SigningKey::of_bytes(1);
+    let ((heading, mut lines), (_, earlier)) = (exported(&key), exported_from(8, &key));
+    lines.insert(0, earlier[0].clone());
+    let Some(Line::Ending(ending)) = lines.last_mut() else { panic!() };
+    ending.count += 1;
+    let (days, bytes) = (days(), written(&heading, &lines, &key));
+    let mut gathered = Gathered::new(&days, knows(&key));
+    gathered.export("b.jsonl", &bytes[..], "P-1").unwrap();
+    let sources: Vec<_> =
+        gathered.sources.iter().map(|source| (source.records, source.verified)).collect();
+    assert_eq!(sources, [(5, true), (1, false)]);
+    let note = &gathered.notes[0];
+    assert!(note.warns() && note.english().contains("set aside"), "{note:?}");
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub enum Flag {
 /// shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
+    /// A database that was set aside cannot be read.
+    Illegible { gateway: String, place: String },
     /// A gateway's ledger begins within the month. `set_aside`: the place of the damaged one before.
     LedgerBegins { gateway: String, begins: String, set_aside: Option<String> },
     /// The gateway's records were read before the end of the month.

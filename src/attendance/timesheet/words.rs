@@ -14,6 +14,7 @@ impl Doubt {
             Doubt::NoProof => "文件不含证明".to_owned(),
             Doubt::Unsigned => "该闸机无法签署其账本".to_owned(),
             Doubt::UnknownKey { fingerprint } => format!("公钥指纹 {fingerprint} 未经核对"),
+            Doubt::SetAside => "部分记录出自已停用的旧账本，无账本签名".to_owned(),
             Doubt::Fails => "证明不成立：文件曾被改动或出自他处".to_owned(),
         }
     }
@@ -24,6 +25,9 @@ impl Doubt {
             Doubt::Unsigned => "the gateway could not sign its ledger".to_owned(),
             Doubt::UnknownKey { fingerprint } => {
                 format!("the key's fingerprint {fingerprint} was not compared")
+            }
+            Doubt::SetAside => {
+                "some are of a ledger that was set aside and has no signed head".to_owned()
             }
             Doubt::Fails => {
                 "its proofs do not hold: it was altered, or made by someone else".to_owned()
@@ -87,6 +91,9 @@ impl Note {
                 let damaged = damaged.unwrap_or_default();
                 format!("{gateway} 的账本自 {begins} 起{damaged}，此前的记录不在本表")
             }
+            Note::Illegible { gateway, place } => {
+                format!("{gateway} 有一旧账本（{place}）不能全部读取，其记录可能不在本表")
+            }
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway} 的记录读取于 {at}，当时本月尚未结束")
             }
@@ -137,6 +144,10 @@ impl Note {
                      this sheet"
                 )
             }
+            Note::Illegible { gateway, place } => format!(
+                "{gateway}: an earlier ledger in {place} cannot be read in full, and records of it may be \
+                 missing on this sheet; run `gatehouse ledger rescue` and make the sheet again"
+            ),
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway}: read on {at}, before all of the month was past")
             }
