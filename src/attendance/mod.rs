@@ -7,9 +7,11 @@
 mod crossing;
 mod days;
 mod event;
+pub mod export;
 pub mod merge;
 pub mod onsite;
 pub mod print;
+pub mod proven;
 pub mod timesheet;
 
 use ciborium::Value;

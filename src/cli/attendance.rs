@@ -16,19 +16,14 @@ use jiff::{
     civil::{Date, DateTime},
     tz::TimeZone,
 };
-use serde::Serialize;
 
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
-    attendance::{
-        Means, Record, RecordOutcome, Undated,
-        merge::{Extent, Heading},
-        onsite::Present,
-    },
+    attendance::{Means, Record, RecordOutcome, Undated, export::Extent, onsite::Present},
     config::Direction,
-    control::Request,
+    control::{Piece, Request},
     roster::WorkerId,
-    services::{Addition, AttendanceQuery, Dispute, OnsiteDone, Withdraw},
+    services::{Addition, AttendanceQuery, Dispute, ExportQuery, OnsiteDone, Withdraw},
     words::counted,
     words::day,
 };
@@ -53,7 +48,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DATE", value_parser = day)]
         since: Option<Date>,
     },
-    /// Write records to a file, for a timesheet that is made on another gateway of the site
+    /// Write records with their proofs to a file, for a timesheet that is made on another gateway of the site
     #[command(after_help = "Examples:
   gatehouse attendance export --month 2026-10 --out south.jsonl
   gatehouse attendance export --from 2026-10-01 --to 2026-10-15 --out south.jsonl")]
@@ -303,7 +298,6 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
 
 async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     let Export { from, to, month, out, force } = arguments;
-    let (_, zone) = context.site().await?;
     let (from, to) = match (from, to, month) {
         (Some(from), Some(to), _) => (from, to),
         // A working day may begin late in the day, and a night shift may end after that.
@@ -313,34 +307,17 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         _ => anyhow::bail!("give --from and --to, or --month"),
     };
     let mut file = WholeFile::begin(&out, force)?;
-    let mut client = context.client().await?;
-    let query = |from_at, to_at, from, to| {
-        let query = AttendanceQuery {
-            from_at,
-            to_at,
-            from,
-            to,
-            export: true,
-            ..AttendanceQuery::default()
-        };
-        Request::Attendance(query)
-    };
-    // The file begins with the gateway and its ledger. An empty query returns them.
-    let never = Some(Timestamp::UNIX_EPOCH);
-    let who: Extent = client.ask(&query(never, never, None, None)).await?;
-    let exported_at = format!("{:.3}", who.at.display_with_offset(zone.to_offset(who.at)));
     let mut lines = BufWriter::new(&mut file.file);
-    let heading = Heading::new(&who, (from, to), exported_at, zone.iana_name());
-    let mut written = put(&mut lines, &heading);
-    let read: Extent = client
-        .list(&query(None, None, Some(from), Some(to)), |record: Record| {
-            if written.is_ok() {
-                written = put(&mut lines, &record);
-            }
-        })
-        .await?;
+    let mut written = Ok(());
+    let each = |piece: Piece| {
+        if written.is_ok() {
+            let bytes = hex::decode(piece.hex).map_err(std::io::Error::other);
+            written = bytes.and_then(|bytes| lines.write_all(&bytes));
+        }
+    };
+    let query = Request::Export(ExportQuery { from, to });
+    let read: Extent = context.client().await?.list(&query, each).await?;
     written
-        .and_then(|()| put(&mut lines, &read.ending()))
         .and_then(|()| lines.flush())
         .with_context(|| format!("{} cannot be written", out.display()))?;
     drop(lines);
@@ -350,9 +327,4 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         let records = counted(read.ending().count, "record");
         format!("{}: {records}, {from} to {to}", out.display())
     })
-}
-
-fn put(lines: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *lines, value)?;
-    lines.write_all(b"\n")
 }

@@ -14,11 +14,15 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 
-use super::{Context, WholeFile};
+use super::{
+    Context, WholeFile,
+    evidence::{Fingerprint, fingerprint},
+};
 use crate::{
     attendance::{
         Record,
-        merge::{Extent, Gathered},
+        export::{Extent, HeadOf, Trust},
+        merge::Gathered,
         print::{self, Document, hours},
         timesheet::{
             At, Days, ListedSeparately, Note, SheetFilter, Text, Timesheet, Totals, still_inside,
@@ -28,7 +32,7 @@ use crate::{
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
     roster::WorkerId,
-    services::{AttendanceQuery, WorkerShown},
+    services::{AttendanceQuery, HeadShown, WorkerShown},
     words::counted,
 };
 
@@ -36,7 +40,8 @@ use crate::{
 #[command(after_help = "Examples:
   gatehouse timesheet --month 2026-10
   gatehouse timesheet --month 2026-10 --format xlsx --out 2026-10.xlsx --team \"钢筋一班\"
-  gatehouse timesheet --month 2026-10 --with south.jsonl --format csv --out 2026-10.csv")]
+  gatehouse timesheet --month 2026-10 --with south.jsonl --fingerprint HEX --out 2026-10.csv \\
+    --format csv")]
 pub(super) struct Arguments {
     /// The month, such as 2026-10
     #[arg(long, value_parser = month, display_order = 1)]
@@ -54,8 +59,14 @@ pub(super) struct Arguments {
     /// more
     #[arg(long = "with", value_name = "FILE", display_order = 8)]
     exports: Vec<PathBuf>,
+    /// The fingerprint of another gateway's key, as `evidence head` shows it there. Repeat for more
+    #[arg(long, value_name = "HEX", value_parser = fingerprint, display_order = 9)]
+    fingerprint: Vec<Fingerprint>,
+    /// Take also files without valid proofs, or of an unknown key. The sheet says so in red
+    #[arg(long, display_order = 10)]
+    unverified: bool,
     /// This id is one person, although the gateways have different names for it. Repeat for more
-    #[arg(long, value_name = "ID", display_order = 9)]
+    #[arg(long, value_name = "ID", display_order = 11)]
     same_person: Vec<String>,
     /// table: sums by worker; csv and xlsx: each day too
     #[arg(long, value_enum, display_order = 2)]
@@ -138,7 +149,9 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     let first = arguments.month;
     let days =
         Days::new(first, first.last_of_month(), timezone, site.day_starts_at).context("--month")?;
-    let mut gathered = Gathered::new(&days);
+    let fingerprints = arguments.fingerprint.iter().map(|known| known.0).collect();
+    let trust = Trust { fingerprints, unverified: arguments.unverified };
+    let mut gathered = Gathered::new(&days, trust);
     let (from, to) = days.range();
     // With exports, the query names no worker: the worker may be known only to another gateway.
     let worker = arguments.worker.clone().filter(|_| arguments.exports.is_empty());
@@ -159,7 +172,15 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         })
         .await?;
     taken.map_err(anyhow::Error::msg)?;
-    gathered.own(&own);
+    let head = match client.ask::<HeadShown>(&Request::Head).await {
+        Ok(HeadShown { tree_size, root, at, fingerprint, .. }) => {
+            Some(HeadOf { tree_size, root, signed_at: at, fingerprint })
+        }
+        // A ledger that cannot be signed must not cost the sheet, which says so.
+        Err(ClientError::Refused(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    gathered.own(&own, head);
     for path in &arguments.exports {
         let name = file_name(path);
         let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -353,6 +374,12 @@ fn human(document: &Document, by_day: bool) -> String {
             counted(source.records, "record"),
             source.read_at.minute()
         );
+        if let Some(HeadOf { tree_size, root, fingerprint, .. }) = &source.head {
+            let _ = writeln!(
+                text,
+                "  signed head: {tree_size} entries, root {root}, key fingerprint {fingerprint}"
+            );
+        }
     }
     text
 }

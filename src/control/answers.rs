@@ -136,6 +136,14 @@ impl Connection<'_> {
                 }
                 self.done(&listing.extent).await
             }
+            Request::Export(query) => {
+                services.record_reading(AccessWhat::Attendance, &by).await;
+                let mut export = services.export(query).await?;
+                while let Some(lines) = export.next().await? {
+                    self.pieces(&lines).await?;
+                }
+                self.done(&export.listing.extent).await
+            }
             Request::PassagePhoto { of } => {
                 let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
                 self.pieces(&jpeg).await?;
@@ -161,9 +169,9 @@ impl Connection<'_> {
             Request::Head => self.done(services.head().await?).await,
             Request::Evidence(query) => {
                 let package = services.evidence(query, &by).await?;
-                self.pieces(&package).await?;
-                let sha256 = hex::encode(Sha256::digest(&package));
-                self.done(PackageSent { bytes: package.len(), sha256 }).await
+                self.pieces(&package.bytes).await?;
+                let sha256 = hex::encode(Sha256::digest(&package.bytes));
+                self.done(PackageSent { bytes: package.bytes.len(), sha256 }).await
             }
             Request::Health(query) => {
                 let outages = services.health(query).await?;

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, Failure,
-        HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw,
-        WorkerQuery,
+        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, ExportQuery,
+        Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -37,6 +37,8 @@ pub enum Request {
     },
     ConfirmRoster(ConfirmRoster),
     Attendance(AttendanceQuery),
+    /// Records with their proofs, as the lines of a file; in pieces, as hexadecimal digits.
+    Export(ExportQuery),
     /// The photo of a passage, in pieces, as hexadecimal digits.
     PassagePhoto {
         of: PassageAsked,
@@ -77,6 +79,7 @@ impl Request {
                 | Request::Worker { .. }
                 | Request::History { .. }
                 | Request::Attendance(_)
+                | Request::Export(_)
                 | Request::Onsite { .. }
                 | Request::SigningKey
                 | Request::Head
@@ -86,7 +89,7 @@ impl Request {
     }
 }
 
-/// A piece of a passage's photo, or of an evidence package.
+/// A piece of a passage's photo, of an evidence package or of an export.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Piece {
     pub hex: String,

@@ -13,11 +13,15 @@ use crate::{
     attendance::Origin,
     ledger::{
         self, Altered, Body, Dated, Dates, Head, LedgerError, SignedHead, commitment, growth,
-        growth::prover,
+        growth::prover, tree::Hash,
     },
     roster::{Identity, WorkerId},
     store::links_to,
 };
+
+/// Bytes of a package without its entries, and of an entry's map without its contents, at most.
+const FRAME: usize = 16 * 1024;
+const FRAME_ENTRY: usize = 32;
 
 /// The days of a package.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +51,7 @@ pub fn collect(
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
     let lost = ledger::lost_at(tx)?;
-    let mut wanted = indices(tx, worker, period.span_ms, altered)?;
-    wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
-    wanted.extend(&lost);
-    for index in wanted {
+    for index in wanted(tx, worker, period, altered)? {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -85,6 +86,38 @@ pub fn collect(
         }
     }
     Ok(package)
+}
+
+/// Returns the size in bytes that the worker's package has, at most.
+pub fn size(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    (period, altered): (Period, &Altered),
+    head: &SignedHead,
+    earlier: &[Vec<u8>],
+) -> Result<usize, LedgerError> {
+    // The path to the root of a tree, or the proof for an earlier tree.
+    let path = size_of::<Hash>() * (2 + head.head.size.checked_ilog2().unwrap_or(0) as usize);
+    let heads: usize = earlier.iter().map(|head| head.len() + path).sum();
+    let mut total = FRAME + heads;
+    let mut length = tx.prepare_cached("SELECT length(bytes) FROM entry WHERE idx = ?1")?;
+    for index in wanted(tx, worker, period, altered)? {
+        total += length.query_row([index], |row| row.get::<_, usize>(0))? + path + FRAME_ENTRY;
+    }
+    Ok(total)
+}
+
+/// Returns the entries of a package: the worker's, and those about outages and lost entries.
+fn wanted(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    period: Period,
+    altered: &Altered,
+) -> Result<BTreeSet<u64>, LedgerError> {
+    let mut wanted = indices(tx, worker, period.span_ms, altered)?;
+    wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    wanted.extend(ledger::lost_at(tx)?);
+    Ok(wanted)
 }
 
 fn commits_to(body: &Body, identity: &Identity) -> bool {

@@ -1,6 +1,7 @@
 //! Tests of packages, made from a ledger in a real database.
 
 use rusqlite::{Connection, Transaction};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{package::*, verify::*, *};
@@ -207,6 +208,27 @@ fn a_package_proves_one_workers_attendance_and_says_what_anchors_it() {
     assert!(!report.anchor.earlier_head);
     let other = Known { fingerprint: Some([0; 32]), head: None };
     assert!(matches!(verify(&bytes, &other), Err(Refused::OtherFingerprint { .. })));
+}
+
+#[test]
+fn the_sheet_masks_the_id_number_and_its_code_has_digest_and_signature() {
+    let mut gateway = Gateway::new(1, &["W001"], 2);
+    let package = gateway.package("W001", &[]);
+    let bytes = package.encode().unwrap();
+    let report = verify(&bytes, &Known::default()).unwrap();
+    let html = sheet(&report, "W<1>.cbor", jiff::civil::Time::constant(4, 0, 0, 0)).unwrap();
+    assert!(html.contains("居民身份证 **************0011"), "{html}");
+    assert!(!html.contains("110101199003070011") && html.contains("W&lt;1&gt;.cbor"), "{html}");
+    assert!(html.contains("合计：出勤 2 天<td>16:00"), "{html}");
+    // A clock in 1970 recorded a passage that belongs to these days.
+    let mut by_other_clock = report.clone();
+    by_other_clock.attendance[0].at = "1970-01-01T08:00:00.000+08:00".into();
+    let other = sheet(&by_other_clock, "W001.cbor", Default::default()).unwrap();
+    assert!(other.contains("另有 1 条记录") && !html.contains("另有"), "{other}");
+    let code = code(&report);
+    let words: Vec<&str> = code.split(' ').collect();
+    assert_eq!(words[2], hex::encode_upper(Sha256::digest(&bytes)));
+    assert_eq!(words[3], hex::encode_upper(package.signature.unwrap()));
 }
 
 #[test]

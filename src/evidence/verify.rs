@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     health::{Journal, OutageShown},
@@ -91,9 +92,17 @@ pub struct Known {
 /// What a package proves.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// The SHA-256 hash of the file, and the gateway's signature in it, in hexadecimal digits. The
+    /// package's sheet has both in its QR code.
+    pub sha256: String,
+    pub signature: String,
     pub worker: String,
+    /// The worker's name in the newest entry that has one.
+    pub name: Option<String>,
     pub gateway: String,
     pub project: String,
+    /// The site's time zone.
+    pub timezone: String,
     pub ledger: String,
     pub from: String,
     pub until: String,
@@ -169,11 +178,16 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
     let mut fingerprints: Vec<_> = keys.iter().map(|key| hex::encode(key.fingerprint())).collect();
     let fingerprint = fingerprints.pop().unwrap_or_default();
     let timezone = TimeZone::get(&package.timezone).unwrap_or(TimeZone::UTC);
-    let Package { gateway, project, worker, from, until, opened, .. } = package;
+    let Package { gateway, project, timezone: zone, worker, from, until, opened, .. } = package;
     let origin = Origin { gateway, project, timezone };
     let (id_type, id_number) = opened.map(|opened| (opened.id_type, opened.number)).unzip();
     let signed_at = Timestamp::from_millisecond(head.at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let attendance = attendance(&origin, &entries);
     Ok(Report {
+        sha256: hex::encode(Sha256::digest(bytes)),
+        signature: hex::encode(package.signature.unwrap_or_default()),
+        name: name(&attendance, &entries),
+        timezone: zone,
         worker,
         ledger: head.ledger.to_string(),
         from,
@@ -190,7 +204,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_number,
         entries: entries.len(),
         lost: gaps(&origin, &entries),
-        attendance: attendance(&origin, &entries),
+        attendance,
         outages: outages(&origin, &entries),
         gateway: origin.gateway,
         project: origin.project,
@@ -361,4 +375,15 @@ fn attendance(origin: &Origin, entries: &Entries) -> Vec<Record> {
         Some(record.disputed_by(origin, disputed.as_ref()))
     });
     records.collect()
+}
+
+fn name(attendance: &[Record], entries: &Entries) -> Option<String> {
+    let recorded = attendance.last().map(|record| record.name.clone());
+    recorded.or_else(|| {
+        entries.values().rev().find_map(|stored| match &stored.entry.body {
+            Body::Enrolment(enrolment) => Some(enrolment.person.name.clone()),
+            Body::Amendment(amendment) => Some(amendment.person.name.clone()),
+            _ => None,
+        })
+    })
 }

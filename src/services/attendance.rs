@@ -18,7 +18,7 @@ use super::{
 use crate::{
     attendance::{
         Record,
-        merge::{Extent, is_zero},
+        export::{Extent, is_zero},
         onsite::Present,
     },
     config::Direction,
@@ -131,6 +131,15 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
+        let page = self.page(|_, _| Ok(())).await?;
+        Ok(page.map(|page| page.into_iter().map(|(record, ..)| record).collect()))
+    }
+
+    /// Returns the next records with their entries and with what `also` reads about these.
+    pub(super) async fn page<T: Send + 'static>(
+        &mut self,
+        also: fn(&Transaction<'_>, &Attended) -> Result<T, LedgerError>,
+    ) -> Result<Option<Vec<(Record, Attended, T)>>, Failure> {
         if self.done {
             return Ok(None);
         }
@@ -143,38 +152,43 @@ impl Listing<'_> {
             let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
             let mut search = begun?;
             let page = search.page(tx)?;
-            Ok::<_, LedgerError>((Some(search), page))
+            let more = page.rows.iter().map(|row| also(tx, row)).collect::<Result<Vec<T>, _>>()?;
+            Ok::<_, LedgerError>((Some(search), page, more))
         };
-        let (search, page) = match self.set_aside.last() {
+        let (search, page, more) = match self.set_aside.last() {
             None => self.services.store.read(work).await?,
             Some(place) => match set_aside::read(place.clone(), work).await? {
                 Some(read) => read,
                 None => {
                     self.extent.illegible.push(set_aside::name(place));
-                    (None, AttendancePage::default())
+                    (None, AttendancePage::default(), Vec::new())
                 }
             },
         };
-        let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
-        listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
-        self.unlisted += (page.rows.len() - listed.len()) as u64;
+        let AttendancePage { rows, unread } = page;
         match self.set_aside.last() {
-            None => self.unread.extend(page.unread),
+            None => self.unread.extend(unread),
             // These are indices of another ledger.
-            Some(_) => self.unlisted += page.unread.len() as u64,
+            Some(_) => self.unlisted += unread.len() as u64,
+        }
+        let mut listed = Vec::with_capacity(rows.len());
+        for (attended, more) in rows.into_iter().zip(more) {
+            match Record::listed(&self.services.origin, &attended) {
+                None => self.unlisted += 1,
+                Some(r) if is(&self.team, &r.team) && is(&self.contractor, &r.contractor) => {
+                    self.extent.saw(&r);
+                    listed.push((r, attended, more));
+                }
+                Some(_) => {}
+            }
         }
         self.extent.unread = self.unread.len() as u64 + self.unlisted;
         self.extent.unread_entries = self.unread.iter().copied().take(NAMED).collect();
-        let records: Vec<Record> = listed
-            .into_iter()
-            .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
-            .collect();
-        records.iter().for_each(|record| self.extent.saw(record));
         self.search = search.filter(Search::has_more);
         if self.search.is_none() {
             self.done = self.set_aside.pop().is_none();
         }
-        Ok(Some(records))
+        Ok(Some(listed))
     }
 }
 

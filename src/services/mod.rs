@@ -17,6 +17,7 @@
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
 //! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
+//! | `export` | records with their proofs, for the sheet of another gateway |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `checking` | the audit of the ledger's rows, at leisure and before a list |
@@ -40,6 +41,7 @@ mod deletion;
 mod dry_run;
 mod enrolment;
 mod evidence;
+mod export;
 mod faces;
 mod failure;
 mod history;
@@ -69,7 +71,8 @@ pub use self::{
     confirmation::{ConfirmRoster, RosterConfirmed},
     deletion::{Deletions, NotErased},
     dry_run::DryRuns,
-    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown},
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},
+    export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
     history::{Change, RosterChange},
@@ -263,7 +266,7 @@ pub struct Services {
     pub readings: Readings,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// The bound on photos in memory. One is examined at a time.
+    /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.
     pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,

@@ -144,6 +144,8 @@ pub(super) enum Refusal {
         "an earlier head is no signed tree head; give files that `gatehouse evidence head` wrote"
     )]
     NoHead,
+    #[error("the package would have more than {mib} MiB: ask for fewer days")]
+    LargePackage { mib: usize },
     #[error("at most {most} earlier heads")]
     TooManyHeads { most: usize },
     #[error("{at} is more than a year before the first entry of this gateway ({began})")]
@@ -217,6 +219,7 @@ impl Refusal {
             | Refusal::EndsBeforeBegin { .. }
             | Refusal::ConsentWithoutForm
             | Refusal::NoHead
+            | Refusal::LargePackage { .. }
             | Refusal::TooManyHeads { .. }
             | Refusal::RangeReversed { .. }
             | Refusal::SinceFuture { .. }

@@ -2,7 +2,7 @@
 //! separately, the sources and the notes.
 
 use super::{
-    Document, direction, hours, legend, marks, note, on, place, remark, rules, showed, source,
+    Document, direction, hours, legend, marks, note, on, place, remark, rules, showed, sources,
     stretches,
 };
 use crate::{
@@ -106,8 +106,8 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
             None => line,
         })?;
     }
-    for from in &document.sources {
-        write(Line::of("source", &[]).with(17, source(from)))?;
+    for from in sources(document) {
+        write(Line::of("source", &[]).with(17, from))?;
     }
     let Document { site, month, project, made_at, .. } = document;
     let title = format!("{site} ({project}) {month}，制表 made {made_at}");

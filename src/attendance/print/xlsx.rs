@@ -25,7 +25,7 @@ use self::{
     looks::Looks,
     pages::{Pages, page},
 };
-use super::{Document, legend, marks, note, rules, source};
+use super::{Document, legend, marks, note, rules, sources};
 use crate::attendance::timesheet::{Group, Row, Sum, Text, Totals};
 
 /// The font by whose digits columns are measured, its size in points, and the default height of a
@@ -116,10 +116,10 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, TITLE)?;
     let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
     let mut above = vec![(about, &looks.plain), (rules(document), &looks.plain)];
-    above.extend(document.sources.iter().map(|from| (source(from), &looks.plain)));
-    above.extend(document.notes.iter().map(|said| match said.mark() {
-        Some(_) => (note(said), &looks.red),
-        None => (note(said), &looks.plain),
+    above.extend(sources(document).map(|from| (from, &looks.plain)));
+    above.extend(document.notes.iter().map(|said| match said.warns() {
+        true => (note(said), &looks.red),
+        false => (note(said), &looks.plain),
     }));
     let mut row = 1;
     let mut used = TITLE;

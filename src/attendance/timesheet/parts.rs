@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
-    attendance::{Means, RecordOutcome, crossing::Text, days::At},
+    attendance::{Means, RecordOutcome, crossing::Text, days::At, export::Doubt},
     config::Direction,
 };
 
@@ -48,6 +48,8 @@ pub enum Note {
     ExportedEarly { gateway: String, file: String, at: String },
     /// The shifts of these workers may still run.
     StillInside { workers: usize },
+    /// The records of a gateway, or of an export, are not verified.
+    Unverified { gateway: String, file: Option<String>, doubt: Doubt },
     /// Recorded times of a gateway were wrong and are corrected.
     Corrected { gateway: Text, records: usize },
     /// Records of a gateway have no date. They are listed apart, and their hours are in no sum.
@@ -68,6 +70,11 @@ impl Note {
             Note::Corrected { .. } => Some(Flag::Corrected),
             _ => None,
         }
+    }
+
+    /// Returns whether the note is a warning, which stands in red.
+    pub fn warns(&self) -> bool {
+        matches!(self, Note::Unsynchronised { .. } | Note::Unverified { .. })
     }
 }
 

@@ -3,7 +3,38 @@
 use serde::{Serialize, Serializer};
 
 use super::{Flag, Note};
-use crate::{attendance::days::hours, words::counted};
+use crate::{
+    attendance::{days::hours, export::Doubt},
+    words::counted,
+};
+
+impl Doubt {
+    fn chinese(&self) -> String {
+        match self {
+            Doubt::NoProof => "文件不含证明".to_owned(),
+            Doubt::Unsigned => "该闸机无法签署其账本".to_owned(),
+            Doubt::UnknownKey { fingerprint } => format!("公钥指纹 {fingerprint} 未经核对"),
+            Doubt::SetAside => "部分记录出自已停用的旧账本，无账本签名".to_owned(),
+            Doubt::Fails => "证明不成立：文件曾被改动或出自他处".to_owned(),
+        }
+    }
+
+    fn english(&self) -> String {
+        match self {
+            Doubt::NoProof => "the file has no proofs".to_owned(),
+            Doubt::Unsigned => "the gateway could not sign its ledger".to_owned(),
+            Doubt::UnknownKey { fingerprint } => {
+                format!("the key's fingerprint {fingerprint} was not compared")
+            }
+            Doubt::SetAside => {
+                "some are of a ledger that was set aside and has no signed head".to_owned()
+            }
+            Doubt::Fails => {
+                "its proofs do not hold: it was altered, or made by someone else".to_owned()
+            }
+        }
+    }
+}
 
 impl Flag {
     /// Returns the sign in a cell.
@@ -80,6 +111,10 @@ impl Note {
             Note::StillInside { workers } => format!(
                 "读取记录时尚有 {workers} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"
             ),
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!("（{file}）")).unwrap_or_default();
+                format!("{gateway}{file} 的记录未经验证：{}", doubt.chinese())
+            }
             Note::Corrected { gateway, records } => format!(
                 "{gateway} 有 {records} 条记录产生时时钟有误，已按同次开机后来同步的时钟更正；原时刻另列"
             ),
@@ -138,6 +173,10 @@ impl Note {
                     "{who} {has} come in and not left when the records were read: {their} shift may \
                      still run, and adds no hours yet; make the sheet again afterwards"
                 )
+            }
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!(" ({file})")).unwrap_or_default();
+                format!("{gateway}{file}: its records are NOT VERIFIED: {}", doubt.english())
             }
             Note::Corrected { gateway, records } => {
                 let (count, were) = (counted(*records, "time"), was(*records));
