@@ -30,9 +30,12 @@ pub struct Extent {
     /// Folder of the damaged database that this ledger replaced, if there is one.
     #[serde(default)]
     pub set_aside: Option<String>,
-    /// Number of attendances that cannot be read, and are left out.
+    /// Number of entries that cannot be read or were altered. What they say is left out.
     #[serde(default)]
     pub unread: u64,
+    /// The indices of the first of them.
+    #[serde(default)]
+    pub unread_entries: Vec<u64>,
     /// Records of this gateway's earlier ledgers, whose databases were set aside.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub earlier: BTreeMap<String, Span>,
@@ -68,7 +71,8 @@ impl Extent {
     pub fn ending(&self) -> Ending {
         let Extent { first_seq, last_seq, unread, .. } = *self;
         let count = self.count + self.earlier.values().map(|span| span.count).sum::<u64>();
-        Ending { count, first_seq, last_seq, unread }
+        let unread_entries = self.unread_entries.clone();
+        Ending { count, first_seq, last_seq, unread, unread_entries }
     }
 }
 
@@ -109,18 +113,21 @@ impl Heading {
 }
 
 /// An export's last line. It has other fields than a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ending {
     pub count: u64,
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
-    /// Number of attendances that could not be read, and were left out.
+    /// Number of entries that could not be read or were altered.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unread: u64,
+    /// The indices of the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread_entries: Vec<u64>,
 }
 
-fn is_zero(number: &u64) -> bool {
+pub fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 

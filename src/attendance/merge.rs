@@ -106,8 +106,12 @@ impl<'a> Gathered<'a> {
         }
         let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
-            let disputed = known.disputed.or(new.disputed);
-            let mut new = Crossing { disputed: known.disputed, ..new };
+            let (seq, dispute) = match known.disputed {
+                Some(_) => (known.disputed, known.dispute.clone()),
+                None => (new.disputed, new.dispute.clone()),
+            };
+            let mut new =
+                Crossing { disputed: known.disputed, dispute: known.dispute.clone(), ..new };
             // One of the two may have been read before the clock was synchronised.
             if known.recorded() == new.recorded() {
                 match known.synced {
@@ -125,7 +129,7 @@ impl<'a> Gathered<'a> {
             if known.seq < new.seq {
                 *known = new;
             }
-            known.disputed = disputed;
+            (known.disputed, known.dispute) = (seq, dispute);
             return Ok(true);
         }
         if self.passes.len() >= self.most {
@@ -165,7 +169,8 @@ impl<'a> Gathered<'a> {
     ) {
         if extent.unread > 0 {
             let (gateway, records) = (extent.gateway.to_string(), extent.unread);
-            self.notes.push(Note::Unread { gateway, records });
+            let entries = extent.unread_entries.clone();
+            self.notes.push(Note::Unread { gateway, records, entries });
         }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
@@ -265,12 +270,14 @@ impl<'a> Gathered<'a> {
                 },
                 Some(proof) => {
                     let record = proof.line(&line).map_err(|problem| lines.wrong(problem))?;
-                    (record, proof.ending.filter(|_| proof.is_over()))
+                    (record, proof.ending.clone().filter(|_| proof.is_over()))
                 }
             };
             if let Some(ending) = ending {
-                used.unread = ending.unread;
-                if ending != (Ending { unread: ending.unread, ..extent.ending() }) {
+                (used.unread, used.unread_entries) = (ending.unread, ending.unread_entries.clone());
+                (extent.unread, extent.unread_entries) =
+                    (ending.unread, ending.unread_entries.clone());
+                if ending != extent.ending() {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
@@ -288,7 +295,8 @@ impl<'a> Gathered<'a> {
             checked(&record.ledger).map_err(|problem| lines.wrong(problem))?;
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
-            for text in typed.chain(lane).chain(reason).chain(by) {
+            let dispute = record.dispute.iter().flat_map(|d| [&d.by, &d.at, &d.reason]);
+            for text in typed.chain(lane).chain(reason).chain(by).chain(dispute) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
             extent.saw(&record);

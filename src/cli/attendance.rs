@@ -1,5 +1,5 @@
 //! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and
-//! disputes passages.
+//! disputes passages, and withdraws disputes.
 
 mod photo;
 
@@ -23,14 +23,14 @@ use crate::{
     config::Direction,
     control::{Piece, Request},
     roster::WorkerId,
-    services::{Addition, AttendanceQuery, Dispute, ExportQuery, OnsiteDone},
+    services::{Addition, AttendanceQuery, Dispute, ExportQuery, OnsiteDone, Withdraw},
     words::counted,
     words::day,
 };
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`).
+    /// List attendance records, oldest first (JSON: the record as sent upstream, plus its dispute).
     /// A corrected record is replaced by its correction
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
@@ -58,11 +58,17 @@ pub(super) enum Command {
   gatehouse attendance supplement --worker W001 --at \"2026-10-03 17:30\" --direction exit \\
     --reason \"the gate had no power\"")]
     Supplement(Supplement),
-    /// Mark a record as the wrong person. It stays in the ledger, and no hours are counted for it
+    /// Mark a record as the wrong person. It stays in the ledger, and lists and sheets show it with
+    /// your name; its hours stand beside the others
     #[command(
         after_help = "Example:\n  gatehouse attendance dispute 1842 --reason \"it was his brother\""
     )]
     Dispute(Dispute),
+    /// Take back a dispute. Both stay in the ledger, and the record's hours count again
+    #[command(
+        after_help = "Example:\n  gatehouse attendance withdraw 1842 --reason \"it was he after all\""
+    )]
+    Withdraw(Withdraw),
 }
 
 #[derive(Args)]
@@ -160,6 +166,13 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
                 format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
             })?;
         }
+        Command::Withdraw(withdraw) => {
+            let counts: Record = context.ask(&Request::Withdraw(withdraw)).await?;
+            context.print(&counts, |r| {
+                let Record { seq, worker, name, direction, at, .. } = r;
+                format!("record {seq} counts again: worker {worker} {name}, {direction} at {at}")
+            })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -210,7 +223,13 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
                 _ => format!("{}{flags}", r.outcome),
             },
             r.corrects.map_or_else(String::new, |seq| seq.to_string()),
-            r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
+            match (r.disputed, r.dispute) {
+                (Some(seq), Some(dispute)) => {
+                    format!("by {} ({seq}): {}", dispute.by, dispute.reason)
+                }
+                (Some(seq), None) => format!("by {seq}"),
+                (None, _) => String::new(),
+            },
             clock,
         ]
     };
@@ -226,7 +245,7 @@ fn no_date(Undated { after, before }: &Undated) -> String {
     format!("no date{}", bounds.collect::<String>())
 }
 
-/// Says how many records a list lacks.
+/// Says which entries of the ledger a list lacks.
 fn left_out(read: &Extent) {
     for place in &read.illegible {
         eprintln!(
@@ -235,10 +254,14 @@ fn left_out(read: &Extent) {
         );
     }
     if read.unread > 0 {
+        let named: Vec<_> = read.unread_entries.iter().map(ToString::to_string).collect();
+        let more = if read.unread > named.len() as u64 { ", …" } else { "" };
+        let named = if named.is_empty() { "?".to_owned() } else { named.join(", ") };
         eprintln!(
-            "gatehouse: {} cannot be read and {} left out: either a later version of Gatehouse wrote \
-             them, or the database is damaged, which `gatehouse status` shows",
-            counted(read.unread, "record"),
+            "gatehouse: {} ({named}{more}) of this time cannot be read and {} left out: either a later \
+             version of Gatehouse wrote them, or the database is damaged or was altered, which \
+             `gatehouse status` and `gatehouse evidence audit` show",
+            counted(read.unread, "ledger entry"),
             if read.unread == 1 { "is" } else { "are" }
         );
     }
@@ -263,6 +286,12 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
             "{} on site at {}; entries before {} are not counted",
             done.count, done.at, done.since
         ))?;
+    }
+    if done.unread > 0 {
+        eprintln!(
+            "gatehouse: {} of this time cannot be read, so the list may be wrong: see `gatehouse status`",
+            counted(done.unread, "ledger entry")
+        );
     }
     Ok(())
 }

@@ -210,14 +210,17 @@ fn in_words(report: &Report, known: &Known) -> String {
     let mut out = String::new();
     let rows = report.attendance.iter().map(|record| {
         let lane = record.lane.clone().unwrap_or_else(|| "-".to_owned());
-        let clock = if record.clock.synced { "" } else { "clock not synchronised" };
+        let clock = (!record.clock.synced).then(|| "clock not synchronised".to_owned());
+        let disputed =
+            record.dispute.as_ref().map(|d| format!("disputed by {}: {}", d.by, d.reason));
+        let remarks: Vec<_> = clock.into_iter().chain(disputed).collect();
         vec![
             record.at.clone(),
             record.direction.to_string(),
             lane,
             record.outcome.to_string(),
             record.means.to_string(),
-            clock.to_owned(),
+            remarks.join("; "),
         ]
     });
     let records = table(&["AT", "DIRECTION", "LANE", "OUTCOME", "MEANS", ""], rows);

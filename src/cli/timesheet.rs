@@ -25,7 +25,8 @@ use crate::{
         merge::Gathered,
         print::{self, Document, hours},
         timesheet::{
-            At, Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet,
+            At, Days, ListedSeparately, Note, SheetFilter, Text, Timesheet, Totals, still_inside,
+            timesheet,
         },
     },
     clock::{Clock, SystemClock},
@@ -128,12 +129,16 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let path = file.path.display().to_string();
     file.finish()?;
     eprintln!(
-        "gatehouse: {path}: {}, {} hours{}",
+        "gatehouse: {path}: {}, {} hours{}{}",
         counted(document.sheet.workers, "worker"),
         hours(document.sheet.total.minutes),
         match document.sheet.total.unconfirmed.minutes {
             0 => String::new(),
             unconfirmed => format!(", {} hours unconfirmed", hours(unconfirmed)),
+        },
+        match document.sheet.total.disputed.minutes {
+            0 => String::new(),
+            disputed => format!(", {} hours disputed", hours(disputed)),
         }
     );
     Ok(ExitCode::SUCCESS)
@@ -273,7 +278,8 @@ fn human(document: &Document, by_day: bool) -> String {
     let sheet = &document.sheet;
     let mut text = format!("{} ({}) {}\n\n", document.site, document.project, document.month);
     if by_day {
-        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "PASSAGES", ""];
+        let columns =
+            ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "DISPUTED", "PASSAGES", ""];
         let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
             let at = |at: Option<At>| at.map_or_else(|| "-".to_owned(), |at| at.on(day.date));
             let flags: Vec<_> = day.flags.iter().map(|flag| flag.english()).collect();
@@ -283,6 +289,7 @@ fn human(document: &Document, by_day: bool) -> String {
                 at(day.last_out),
                 hours(day.minutes),
                 shown(day.minutes_unconfirmed, hours),
+                shown(day.minutes_disputed, hours),
                 print::stretches(day),
                 flags.join(", "),
             ]
@@ -298,6 +305,8 @@ fn human(document: &Document, by_day: bool) -> String {
         "HOURS",
         "DAYS UNCONFIRMED",
         "HOURS UNCONFIRMED",
+        "DAYS DISPUTED",
+        "HOURS DISPUTED",
         "NO ENTRY",
         "NO EXIT",
         "ADDED",
@@ -309,6 +318,8 @@ fn human(document: &Document, by_day: bool) -> String {
         cells.extend([totals.days_present.to_string(), hours(totals.minutes)]);
         cells.push(shown(totals.unconfirmed.days.into(), |days| days.to_string()));
         cells.push(shown(totals.unconfirmed.minutes, hours));
+        cells.push(shown(totals.disputed.days.into(), |days| days.to_string()));
+        cells.push(shown(totals.disputed.minutes, hours));
         let counts = [totals.missing_in, totals.missing_out, totals.supplements];
         cells.extend(counts.map(|n| shown(n.into(), |n| n.to_string())));
         cells.push(with);
@@ -327,10 +338,12 @@ fn human(document: &Document, by_day: bool) -> String {
     }));
     lines.push(line(["(all)", "", "", &counted(sheet.workers, "worker")], &sheet.total));
     let _ = writeln!(text, "{}\n", super::table(&columns, lines));
-    if !sheet.disputed.is_empty() {
-        let disputed = counted(sheet.disputed.len(), "disputed record");
-        let verb = if sheet.disputed.len() == 1 { "is" } else { "are" };
-        let _ = writeln!(text, "{disputed} {verb} not counted");
+    for disputed in &sheet.disputed {
+        let by = disputed.disputed_by().unwrap_or_default();
+        let ListedSeparately { seq, worker, name, direction, at, .. } = disputed;
+        let at = at.minute();
+        let _ =
+            writeln!(text, "disputed: record {seq}, {worker} {name}, {direction} {at}; by {by}");
     }
     if !sheet.undated.is_empty() {
         let columns =

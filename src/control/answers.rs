@@ -160,6 +160,7 @@ impl Connection<'_> {
                 self.done(services.supplement(addition, by).await?).await
             }
             Request::Dispute(dispute) => self.done(services.dispute(dispute, by).await?).await,
+            Request::Withdraw(withdraw) => self.done(services.withdraw(withdraw, by).await?).await,
             Request::Release(release) => {
                 self.done(services.release(release, by, None).await?).await
             }

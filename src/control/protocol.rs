@@ -12,7 +12,7 @@ use crate::{
     services::{
         Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, ExportQuery,
         Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
-        WorkerQuery,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -50,6 +50,7 @@ pub enum Request {
     },
     Supplement(Addition),
     Dispute(Dispute),
+    Withdraw(Withdraw),
     Release(Release),
     Mode(ModeChange),
     /// The public half of the signing key.

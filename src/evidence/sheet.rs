@@ -219,9 +219,13 @@ fn rows(table: &Timesheet) -> String {
         0 => String::new(),
         days => format!("，另有未确认 {days} 天"),
     };
+    let disputed = match (total.disputed.days, total.disputed.minutes) {
+        (0, 0) => String::new(),
+        (days, minutes) => format!("；有异议 {days} 天、{} 工时另计", hours(minutes)),
+    };
     let _ = writeln!(
         out,
-        "<tfoot><tr><td colspan=5 class=long>合计：出勤 {} 天{unconfirmed}{missing}{}<td>{}<td>{}<td></tfoot></table>",
+        "<tfoot><tr><td colspan=5 class=long>合计：出勤 {} 天{unconfirmed}{disputed}{missing}{}<td>{}<td>{}<td></tfoot></table>",
         total.days_present,
         with.unwrap_or_default(),
         hours(total.minutes),
@@ -258,9 +262,9 @@ fn listed(table: &Timesheet) -> String {
         "<table class=days><thead><tr><th>另列<th>时间<th>方向<th>序号<th>补记人<th>事由</thead>\n"
             .to_owned();
     for (kind, one) in all {
-        let ListedSeparately { at, direction, seq, by, reason, disputed, .. } = one;
+        let ListedSeparately { at, direction, seq, by, reason, .. } = one;
         let direction = if *direction == Direction::Entry { "进场" } else { "出场" };
-        let disputed = disputed.map(|by| format!("由第 {by} 号记录提出异议，不计工时"));
+        let disputed = one.disputed_by().map(|by| format!("异议（工时另计）{by}"));
         let why = reason.as_deref().map(str::to_owned).into_iter().chain(disputed);
         let _ = writeln!(
             out,

@@ -10,7 +10,7 @@ use crate::{
     clock::{BootId, Stamp},
     config::Direction,
     ledger::{
-        self, Actor, Enrolment, Grant, Head, HeadError, Ledger, Outcome, SignedHead, Via,
+        self, Actor, Altered, Enrolment, Grant, Head, HeadError, Ledger, Outcome, SignedHead, Via,
         commitment, growth,
     },
     roster::{Identity, Person, WorkerId},
@@ -141,8 +141,10 @@ impl Gateway {
             span_ms: (MORNING_MS - 2 * DAY_MS, MORNING_MS + 30 * DAY_MS),
         };
         let worker: WorkerId = id.parse().unwrap();
+        let none = Altered::default();
         let package =
-            collect(&tx, &origin(), &worker, period, &head, Some(&identity()), earlier).unwrap();
+            collect(&tx, &origin(), &worker, (period, &none), &head, Some(&identity()), earlier)
+                .unwrap();
         package.sign(&self.key).unwrap()
     }
 }

@@ -19,7 +19,8 @@ use super::{
 use crate::{
     attendance::{Origin, Record},
     ledger::{
-        Body, CborError, Entry, Head, HeadError, Kind as _, Lost, Stored, commitment, leaf_hash,
+        Body, CborError, Dispute, Disputed, Entry, Head, HeadError, Kind as _, Lost, Stored,
+        commitment, leaf_hash,
         tree::{Hash, includes, is_consistent},
     },
     store::PublicKey,
@@ -348,15 +349,30 @@ fn gaps(origin: &Origin, entries: &Entries) -> Vec<Gap> {
 
 /// Returns the records of the entries, in the order of the ledger.
 fn attendance(origin: &Origin, entries: &Entries) -> Vec<Record> {
-    let disputes = entries.values().filter_map(|stored| match &stored.entry.body {
-        Body::Dispute(dispute) => Some((dispute.disputes.index, stored.entry.seq?)),
-        _ => None,
-    });
-    let disputes: BTreeMap<u64, u64> = disputes.collect();
+    let mut by_cause = BTreeMap::<u64, Vec<&Stored>>::new();
+    for stored in entries.values() {
+        if let Some(cause) = stored.entry.body.cause() {
+            by_cause.entry(cause).or_default().push(stored);
+        }
+    }
+    let about = |index: u64| by_cause.get(&index).into_iter().flatten();
+    // A dispute names the outcome that was recorded first.
+    let first = |stored: &Stored| match &stored.entry.body {
+        Body::Correction(correction) => correction.corrects.index,
+        _ => stored.entry.index,
+    };
     let records = entries.values().filter_map(|stored| {
         let cause = stored.entry.body.cause().and_then(|cause| entries.get(&cause)).cloned();
         let record = Record::of(origin, stored, cause)?;
-        Some(Record { disputed: disputes.get(&stored.entry.index).copied(), ..record })
+        let disputed = about(first(stored)).rev().find_map(|stored| {
+            let Body::Dispute(Dispute { reason, by, .. }) = &stored.entry.body else { return None };
+            let mut later = about(stored.entry.index);
+            let withdrawn = later.any(|s| matches!(s.entry.body, Body::Withdrawal(_)));
+            let (reason, by) = (reason.clone(), by.clone());
+            let (seq, stamp) = (stored.entry.seq.unwrap_or_default(), stored.entry.stamp);
+            (!withdrawn).then_some(Disputed { seq, reason, by, stamp })
+        });
+        Some(record.disputed_by(origin, disputed.as_ref()))
     });
     records.collect()
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::{Erased, Person, State, Terms},
+    roster::{Erased, Person, State, Terms, WorkerId},
     store::{Priority, PublicKey, Store, open},
 };
 
@@ -403,6 +403,8 @@ fn one_of_each_kind() -> Vec<Entry> {
         lost.into(),
         confirmation(None).into(),
         confirmation(Some("compared with the list of October")).into(),
+        Withdrawal { withdraws: CAUSE, reason: "it was he after all".into(), by: by(Via::Socket) }
+            .into(),
     ];
     (0..)
         .zip(bodies)

@@ -1,6 +1,10 @@
-//! Lists the attendance and the workers on site, and adds and disputes passages.
+//! Lists the attendance and the workers on site, adds and disputes passages, and withdraws disputes.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
@@ -12,10 +16,14 @@ use super::{
     set_aside,
 };
 use crate::{
-    attendance::{Record, export::Extent, onsite::Present},
+    attendance::{
+        Record,
+        export::{Extent, is_zero},
+        onsite::Present,
+    },
     config::Direction,
     ledger::{
-        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Dated, Dates, Entry,
+        self, Actor, Altered, AttendanceFilter, AttendancePage, Attended, Body, Dates, Entry,
         LedgerError, Search, Supplement,
     },
     roster::{self, WorkerId},
@@ -27,6 +35,8 @@ use crate::{
 /// Maximum time on site without an exit. A worker who entered earlier counts as gone, although no
 /// exit was recorded.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
+/// Maximum number of entries that cannot be read and are named in a list. Further ones are counted.
+const NAMED: usize = 20;
 
 /// The records that are asked for.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -87,6 +97,16 @@ pub struct Dispute {
     pub reason: String,
 }
 
+/// A request to take back a dispute.
+#[derive(Clone, Args, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// The number of the disputed record, or of its dispute
+    pub seq: u64,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// A list of records, read page by page, with the extent of the records read so far.
 pub struct Listing<'a> {
     services: &'a Services,
@@ -98,6 +118,10 @@ pub struct Listing<'a> {
     filter: AttendanceFilter,
     /// The search in the present database; `None` before its first page.
     search: Option<Search>,
+    /// The entries that cannot be read, as far as they are known.
+    unread: BTreeSet<u64>,
+    /// Number of further records that cannot be read.
+    unlisted: u64,
     /// All databases are read.
     done: bool,
     /// The range of the records read so far.
@@ -119,7 +143,11 @@ impl Listing<'_> {
         if self.done {
             return Ok(None);
         }
-        let (search, filter) = (self.search.take(), self.filter.clone());
+        let (search, mut filter) = (self.search.take(), self.filter.clone());
+        if !self.set_aside.is_empty() {
+            // What is known of the rows is of the present ledger.
+            filter.altered = Arc::default();
+        }
         let work = move |tx: &Transaction<'_>| {
             let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
             let mut search = begun?;
@@ -137,12 +165,16 @@ impl Listing<'_> {
                 }
             },
         };
-        let AttendancePage { rows, unread, .. } = page;
-        self.extent.unread += unread;
+        let AttendancePage { rows, unread } = page;
+        match self.set_aside.last() {
+            None => self.unread.extend(unread),
+            // These are indices of another ledger.
+            Some(_) => self.unlisted += unread.len() as u64,
+        }
         let mut listed = Vec::with_capacity(rows.len());
         for (attended, more) in rows.into_iter().zip(more) {
             match Record::listed(&self.services.origin, &attended) {
-                None => self.extent.unread += 1,
+                None => self.unlisted += 1,
                 Some(r) if is(&self.team, &r.team) && is(&self.contractor, &r.contractor) => {
                     self.extent.saw(&r);
                     listed.push((r, attended, more));
@@ -150,6 +182,8 @@ impl Listing<'_> {
                 Some(_) => {}
             }
         }
+        self.extent.unread = self.unread.len() as u64 + self.unlisted;
+        self.extent.unread_entries = self.unread.iter().copied().take(NAMED).collect();
         self.search = search.filter(Search::has_more);
         if self.search.is_none() {
             self.done = self.set_aside.pop().is_none();
@@ -171,6 +205,9 @@ pub struct OnSite {
 pub struct OnsiteDone {
     /// The number of workers.
     pub count: u64,
+    /// Number of entries of that time that cannot be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// Start of the time that was searched.
     pub since: String,
     /// The time of the request, in the site's time zone.
@@ -212,12 +249,10 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let dated = Dated::Recorded;
-        let entry = Attended { entry: written, cause: None, disputed: None, dated };
-        Ok(Record::listed(&self.origin, &entry))
+        Ok(Record::listed(&self.origin, &Attended::supplement(written)))
     }
 
-    /// Disputes the record with this seq, and returns it. Its hours no longer count.
+    /// Disputes the record with this seq, and returns it. Its hours then stand beside the others.
     pub async fn dispute(
         &self,
         Dispute { seq, reason }: Dispute,
@@ -228,6 +263,22 @@ impl Services {
         let written = self
             .store
             .write(Priority::Upkeep, move |tx| ledger.dispute(tx, stamp, seq, reason, by));
+        let (attended, _) = written.await?;
+        Ok(Record::listed(&self.origin, &attended))
+    }
+
+    /// Withdraws the dispute of the record with this seq, and returns the record. Its hours count
+    /// again.
+    pub async fn withdraw(
+        &self,
+        Withdraw { seq, reason }: Withdraw,
+        by: Actor,
+    ) -> Result<Option<Record>, Failure> {
+        let reason = checked_reason(&reason)?;
+        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        let written = self
+            .store
+            .write(Priority::Upkeep, move |tx| ledger.withdraw(tx, stamp, seq, reason, by));
         let (attended, _) = written.await?;
         Ok(Record::listed(&self.origin, &attended))
     }
@@ -252,14 +303,19 @@ impl Services {
         if let Some(lane) = &query.lane {
             self.lane_is_known(lane).await?;
         }
+        let altered = self.altered().await?;
+        let range = (from.map(Timestamp::as_millisecond), to.map(Timestamp::as_millisecond));
         let filter = AttendanceFilter {
+            altered: altered.clone(),
             worker: query.worker,
             lane: query.lane,
-            from_ms: from.map(Timestamp::as_millisecond),
-            to_ms: to.map(Timestamp::as_millisecond),
+            from_ms: range.0,
+            to_ms: range.1,
             limit: PAGE,
         };
         let stamp = self.clock.stamp();
+        let checked = altered;
+        let within = (range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX));
         let begun = |first: &Entry, dates: &Dates| {
             let at = Timestamp::from_millisecond(dates.ms(first.stamp));
             at.unwrap_or(first.stamp.timestamp())
@@ -268,9 +324,11 @@ impl Services {
             let dates = Dates::read(tx)?;
             let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
             let first = ledger::read(tx, 0).ok().map(|first| first.entry);
-            Ok::<_, LedgerError>((now, first.map(|first| (begun(&first, &dates), first.body))))
+            let (unread, unlisted) = (checked.illegible(&dates, within), checked.beyond());
+            let first = first.map(|first| (begun(&first, &dates), first.body));
+            Ok::<_, LedgerError>((now, first, unread, unlisted))
         });
-        let (now, first) = first.await?;
+        let (now, first, unread, unlisted) = first.await?;
         let set_aside: Vec<PathBuf> =
             store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
         // The list begins with the oldest database that is still there.
@@ -295,7 +353,8 @@ impl Services {
             last_seq: None,
             at: now,
             begins: earliest.as_ref().map(|(begins, _)| *begins),
-            unread: 0,
+            unread: unread.len() as u64 + unlisted,
+            unread_entries: unread.iter().copied().take(NAMED).collect(),
             earlier: BTreeMap::new(),
             illegible: Vec::new(),
             set_aside: earliest.and_then(|(_, body)| match body {
@@ -311,6 +370,8 @@ impl Services {
             set_aside,
             filter,
             search: None,
+            unread,
+            unlisted,
             done: false,
             extent,
         })
@@ -352,11 +413,19 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let mut all = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
+        let altered = self.altered().await?;
+        let mut unread = altered.beyond();
+        let mut illegible = altered.illegible(&dates, range);
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range, &altered));
+        let (mut all, left_out) = latest.await?;
+        illegible.extend(left_out);
         for place in store::all_set_aside(&self.storage_dir) {
-            let latest =
-                move |tx: &Transaction<'_>| ledger::latest_of_each(tx, &Dates::read(tx)?, range);
-            all.extend(set_aside::read(place, latest).await?.unwrap_or_default());
+            let latest = move |tx: &Transaction<'_>| {
+                ledger::latest_of_each(tx, &Dates::read(tx)?, range, &Altered::default())
+            };
+            let (latest, left_out) = set_aside::read(place, latest).await?.unwrap_or_default();
+            all.extend(latest);
+            unread += left_out.len() as u64;
         }
         let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
@@ -371,6 +440,7 @@ impl Services {
         });
         let done = OnsiteDone {
             count: present.len() as u64,
+            unread: illegible.len() as u64 + unread,
             since: self.origin.time(since),
             at: self.origin.time(now),
         };

@@ -211,18 +211,22 @@ impl Services {
         let known = self.known(&worker).await?;
         let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
         let (origin, of) = (self.origin.clone(), worker.clone());
+        let altered = self.altered().await?;
         let period = Period { from, until: to, span_ms };
         let size = {
             let (of, head, earlier) = (worker.clone(), head.clone(), earlier.clone());
-            self.store.read(move |tx| evidence::size(tx, &of, period, &head, &earlier)).await?
+            let altered = altered.clone();
+            self.store
+                .read(move |tx| evidence::size(tx, &of, (period, &altered), &head, &earlier))
+                .await?
         };
         if size > MADE_BYTES {
             return Err(Refusal::LargePackage { mib: MADE_BYTES >> 20 }.into());
         }
         let held = self.memory.hold(COPIES * size).await;
-        let package = self
-            .store
-            .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
+        let package = self.store.read(move |tx| {
+            collect(tx, &origin, &of, (period, &altered), &head, Some(&identity), &earlier)
+        });
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
         self.record_reading(AccessWhat::Evidence, by).await;
@@ -255,15 +259,21 @@ impl Services {
     /// Begins an audit of the whole ledger. The newest signed head must still be true.
     pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
         let key = self.signing_key.public();
-        let head = self.store.read(move |tx| {
-            let keys = known_keys(tx, key)?;
-            let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
-            Ok::<_, LedgerError>(head)
-        });
-        let wanted = head.await?.into_iter().map(|(head, _)| (head.size, head.root)).collect();
+        let head = self.store.read(move |tx| newest_head(tx, key)).await?;
+        let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
         let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
         Ok(AuditRun { services: self, audit, done, more: true })
     }
+}
+
+/// Returns the newest head that binds the ledger of this key.
+pub(super) fn newest_head(
+    tx: &rusqlite::Transaction<'_>,
+    key: PublicKey,
+) -> Result<Option<Head>, LedgerError> {
+    let keys = known_keys(tx, key)?;
+    let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
+    Ok(head.map(|(head, _)| head))
 }
 
 /// Returns this key, the keys before it, and the key that it took the place of without its

@@ -28,7 +28,7 @@ pub struct RosterChange {
     /// How the time of the entry is known.
     #[serde(flatten)]
     pub reckoned: Reckoned,
-    /// The seq of the dispute of a supplement; the supplement then does not count.
+    /// Of a dispute or its withdrawal: the seq of the attendance that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disputed: Option<u64>,
 }

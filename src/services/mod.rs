@@ -20,6 +20,7 @@
 //! | `export` | records with their proofs, for the sheet of another gateway |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
+//! | `checking` | the audit of the ledger's rows, at leisure and before a list |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
@@ -32,6 +33,7 @@
 
 mod asked;
 mod attendance;
+mod checking;
 mod command_counts;
 mod confirmation;
 mod dates;
@@ -63,7 +65,8 @@ use self::refusal::Refusal;
 
 pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
-    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
+    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
+    checking::Checker,
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
     deletion::{Deletions, NotErased},
@@ -148,11 +151,21 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Adds damaged entries. Returns whether there are any.
-    pub fn found(&mut self, damaged: &[Finding]) -> bool {
+    /// Adds damaged entries.
+    fn found(&mut self, damaged: &[Finding]) {
         self.entries += damaged.len() as u64;
         self.first = self.first.or(damaged.first().map(|finding| finding.index));
-        !damaged.is_empty()
+    }
+
+    /// Takes the result of a later run, as far as that found more. Returns whether it did.
+    fn takes(&mut self, later: &Audit) -> bool {
+        let more =
+            later.entries > self.entries || later.first < self.first && later.first.is_some();
+        if more {
+            self.entries = self.entries.max(later.entries);
+            self.first = self.first.into_iter().chain(later.first).min();
+        }
+        more
     }
 }
 
@@ -239,6 +252,8 @@ pub struct Services {
     pub undated: u64,
     /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
+    /// The audit of the ledger's rows.
+    pub checker: Arc<Checker>,
     /// The key that signs tree heads.
     pub signing_key: Arc<SigningKey>,
     /// The newest signed tree head.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{DiskStatus, Failing, attention::Attention, part::Part, remedy::Remedy};
 use crate::{
     services::Services,
-    store::{self, Room},
+    store::{self, RESERVE, Room},
 };
 
 /// Free space below which the disk needs attention.
@@ -66,6 +66,10 @@ fn disk_troubles(disk: &DiskStatus, drains: bool, attention: &mut Attention<'_>)
         attention.add(Part::Disk, state.failing_since, Remedy::DiskFails { dir, error });
     } else if disk.room > Room::Ample {
         let remedy = Remedy::Room { dir, free_mib: state.free_bytes >> 20, room: disk.room };
+        attention.add(Part::Disk, services.started, remedy);
+    }
+    if disk.reserve_bytes < RESERVE && disk.room < Room::Full {
+        let remedy = Remedy::NoReserve { dir, bytes: disk.reserve_bytes };
         attention.add(Part::Disk, services.started, remedy);
     }
     if disk.slowest_commit_ms >= SLOW_COMMIT_MS {

@@ -5,7 +5,12 @@ use std::{fmt, path::Path};
 
 use jiff::{Timestamp, civil::Date};
 
-use crate::{clock::Support, ledger::DeletedWhat, store::Room, words::counted};
+use crate::{
+    clock::Support,
+    ledger::DeletedWhat,
+    store::{RESERVE, Room},
+    words::counted,
+};
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
@@ -82,6 +87,11 @@ pub(super) enum Remedy<'a> {
         dir: &'a Path,
         free_mib: u64,
         room: Room,
+    },
+    /// The reserve for attendance is not whole.
+    NoReserve {
+        dir: &'a Path,
+        bytes: u64,
     },
     DiskFails {
         dir: &'a Path,
@@ -227,8 +237,21 @@ impl fmt::Display for Remedy<'_> {
                         "only attendance is recorded, and only until the reserve is used up"
                     }
                 };
-                write!(f, "{free_mib} MiB are left in {}: {given_up}; make room", dir.display())
+                let needed = (Room::ample_from() >> 20).saturating_sub(*free_mib);
+                write!(
+                    f,
+                    "{free_mib} MiB are left in {}: {given_up}; make room: {needed} MiB more",
+                    dir.display()
+                )
             }
+            Remedy::NoReserve { dir, bytes } => write!(
+                f,
+                "the reserve for attendance in {} has {} MiB of {}: when the disk is full, no worker \
+                 can pass as soon as these are used up; make room",
+                dir.display(),
+                bytes >> 20,
+                RESERVE >> 20
+            ),
             Remedy::DiskFails { dir, error } => write!(
                 f,
                 "{} cannot be written ({error}), so no worker can pass: make room, or check the \

@@ -47,7 +47,7 @@ pub use self::{
     folder::{all_set_aside, renew, was_renewed, why_set_aside},
     mark::{Mark, count_start, lost_end, older_copy},
     meta::{clear_meta, meta, metas, set_meta},
-    room::{Room, space},
+    room::{RESERVE, Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
     signing::{
@@ -59,7 +59,7 @@ pub use self::{
 use self::{
     database::is_damage,
     room::Disk,
-    writer::{Job, Queues, Shared, Writer},
+    writer::{Job, Queues, Shared, Writer, is_disk_error},
 };
 use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};
 
@@ -162,6 +162,23 @@ pub enum StoreError {
     Random(#[from] getrandom::Error),
 }
 
+impl StoreError {
+    /// Returns whether the disk is full, read-only or failing. A later attempt may succeed.
+    pub fn is_of_the_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let io = |e: &std::io::Error| {
+            matches!(e.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                || e.raw_os_error() == Some(libc::EIO)
+        };
+        match self {
+            StoreError::Folder { source, .. } => io(source),
+            StoreError::Key(KeyError::NotMade { source, .. }) => io(source),
+            StoreError::Sqlite(e) => is_disk_error(e) && !is_damage(e),
+            _ => false,
+        }
+    }
+}
+
 /// The priority of a write: its order in the writer's queue, and whether it is refused when the
 /// disk fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +243,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         clock,
         shared: shared.clone(),
         mark,
+        version: None,
         _lock: lock,
     };
     let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
@@ -293,6 +311,7 @@ impl Store {
     pub async fn beat(&self) -> Result<(), StoreError> {
         let beat = |writer: &mut Writer| {
             writer.look();
+            writer.look_for_others();
             writer.write_mark();
         };
         self.turn(&self.attendance, beat).await

@@ -53,6 +53,8 @@ pub struct StoreState {
     pub damaged: Option<String>,
     /// The slowest commit of the last minute or two.
     pub slowest: Slowest,
+    /// Number of times that another program was seen to have written to the database.
+    pub foreign_writes: u64,
 }
 
 /// The slowest commit of this minute and of the one before.
@@ -101,7 +103,7 @@ impl Shared {
 }
 
 /// Returns whether the disk, and not the statement, caused the error.
-fn is_disk_error(error: &rusqlite::Error) -> bool {
+pub(super) fn is_disk_error(error: &rusqlite::Error) -> bool {
     use ErrorCode::*;
     matches!(
         error.sqlite_error_code(),
@@ -127,6 +129,8 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
+    /// SQLite's number of the database's version. Only another program changes it.
+    pub(super) version: Option<i64>,
     /// The mark in the file `committed`.
     pub(super) mark: Mark,
     /// The folder's lock, held until the thread ends.
@@ -223,6 +227,16 @@ impl Writer {
         let Disk { room, free_bytes, reserve_bytes, .. } = self.disk;
         let mut state = self.shared.state();
         (state.room, state.free_bytes, state.reserve_bytes) = (room, free_bytes, reserve_bytes);
+    }
+
+    /// Notes whether another program has written to the database, whose only writer this is.
+    pub(super) fn look_for_others(&mut self) {
+        let version = "PRAGMA data_version";
+        let Ok(version) = self.connection.query_row(version, [], |row| row.get(0)) else { return };
+        if self.version.replace(version).is_some_and(|before| before != version) {
+            tracing::error!("another program has written to the database: the ledger is audited");
+            self.shared.state().foreign_writes += 1;
+        }
     }
 
     fn attempt<T, E: From<StoreError>>(

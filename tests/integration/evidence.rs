@@ -161,6 +161,155 @@ fn an_owner_who_alters_the_database_is_found_by_the_audit() {
     }
 }
 
+/// A name, the alteration, the first entry that an audit names, the number of records that October
+/// still lists, and whether the list says that an entry cannot be read.
+type Tampering = (&'static str, fn(&Connection), Option<(u64, &'static str)>, usize, bool);
+
+/// The ways in which an owner with a database tool was seen to alter a ledger.
+fn tamperings() -> [Tampering; 4] {
+    fn run(database: &Connection, sql: &str) {
+        database.execute_batch(sql).unwrap();
+    }
+    [
+        (
+            "columns changed, bytes untouched",
+            |database| {
+                run(
+                    database,
+                    "UPDATE entry SET at_ms = at_ms - 7776000000, worker = 'W002' WHERE idx = 2",
+                )
+            },
+            Some((2, "columns")),
+            8,
+            false,
+        ),
+        (
+            "the kind and the cause of an outcome changed",
+            |database| run(database, "UPDATE entry SET kind = 'mode', cause = NULL WHERE idx = 3"),
+            Some((3, "columns")),
+            8,
+            false,
+        ),
+        (
+            "a grant rewritten three hours earlier, with a fresh leaf",
+            |database| {
+                let bytes: Vec<u8> = database
+                    .query_row("SELECT bytes FROM entry WHERE idx = 2", [], |row| row.get(0))
+                    .unwrap();
+                let mut grant = gatehouse::ledger::Entry::decode(&bytes).unwrap();
+                grant.stamp.wall_ms -= 3 * 3600 * 1000;
+                let (bytes, at) = (grant.encode().unwrap(), grant.stamp.wall_ms);
+                let leaf = gatehouse::ledger::leaf_hash(&bytes);
+                let sql = "UPDATE entry SET bytes = ?1, leaf = ?2, at_ms = ?3 WHERE idx = 2";
+                database.execute(sql, rusqlite::params![bytes, leaf, at]).unwrap();
+            },
+            Some((3, "cause")),
+            7,
+            true,
+        ),
+        (
+            "the last grant and outcome removed, and all after them",
+            |database| run(database, "DELETE FROM entry WHERE idx >= 14"),
+            None,
+            7,
+            false,
+        ),
+    ]
+}
+
+fn tampered(site: &Site, alter: fn(&Connection)) {
+    let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    alter(&database);
+}
+
+#[test]
+fn a_tampered_ledger_is_noticed_and_no_record_vanishes_from_a_list_unsaid() {
+    for (what, alter, first, records, unread) in tamperings() {
+        for running in [true, false] {
+            // A start sets a database aside that ends before what was sent.
+            if first.is_none() && !running {
+                continue;
+            }
+            eprintln!("{what}, running: {running}");
+            let mut site = site();
+            site.broker.start();
+            let mut platform = site.broker.subscriber();
+            let mut daemon = site.start();
+            platform.next_on("head");
+            // Lists have read the rows once already.
+            let listed = |more: &[&str]| {
+                let october = ["--json", "attendance", "list", "--from", "2026-10-01"];
+                site.gatehouse(&[&october[..], &["--to", "2026-10-31"], more].concat())
+            };
+            assert_eq!(listed(&[]).json_lines().len(), 8);
+            if running {
+                tampered(&site, alter);
+            } else {
+                daemon.stop();
+                tampered(&site, alter);
+                daemon = site.start();
+            }
+            // The lists know it before the audit at leisure comes by.
+            let said = listed(&[]);
+            assert_eq!(said.json_lines().len(), records, "{what}: {said:?}");
+            assert_eq!(said.err.contains("cannot be read"), unread, "{what}: {said:?}");
+            let of_worker = listed(&["--worker", "W001"]).json_lines();
+            let theirs = if first.is_some() && !unread { 4 } else { 3 };
+            assert_eq!(of_worker.len(), if first.is_none() { 4 } else { theirs }, "{what}");
+            // Status and platform say it, and the audit names the first bad entry.
+            site.status_when("the ledger to be named", |s| Site::degraded(s).contains(&"ledger"));
+            // After its end was removed, a ledger gives the seqs of the removed entries again, which
+            // the link has sent already.
+            if first.is_some() {
+                let alarm = platform.event("alarm");
+                let expected = (&Value::from("ledger"), &Value::from(true));
+                assert_eq!((&alarm["what"], &alarm["raised"]), expected, "{what}: {alarm}");
+            }
+            let audit = site.gatehouse(&["--json", "evidence", "audit"]);
+            assert_eq!(audit.code, 1, "{what}: {audit:?}");
+            let report: Value = serde_json::from_str(&audit.out).unwrap();
+            match first {
+                Some((index, fault)) => {
+                    let found = &report["findings"][0];
+                    assert_eq!((&found["index"], &found["fault"]), (&index.into(), &fault.into()));
+                }
+                None => assert_ne!(report["other_roots"], serde_json::json!([]), "{report}"),
+            }
+            // Recording goes on, and nothing was repaired.
+            let seq = of_worker[0]["seq"].to_string();
+            let dispute = ["attendance", "dispute", &seq, "--reason", "x"];
+            assert_eq!(site.gatehouse(&dispute).code, 0, "{what}");
+            assert_eq!(site.gatehouse(&["evidence", "audit"]).code, 1, "{what}");
+            daemon.stop();
+        }
+    }
+}
+
+#[test]
+fn the_sheet_of_a_tampered_ledger_has_the_hidden_day_and_names_what_cannot_be_read() {
+    let mut site = site();
+    site.broker.start();
+    let daemon = site.start();
+    let sheet = || {
+        let said = site.gatehouse(&["--json", "timesheet", "--month", "2026-10"]);
+        said.json_lines().remove(0)
+    };
+    let sound = sheet();
+    assert_eq!(sound["total"]["minutes"], 4 * 600);
+    let [(_, columns, ..), _, (_, rewritten, ..), _] = tamperings();
+    tampered(&site, columns);
+    let altered = sheet();
+    assert_eq!((&altered["rows"], &altered["total"]), (&sound["rows"], &sound["total"]));
+    tampered(&site, rewritten);
+    let altered = sheet();
+    let notes = altered["notes"].to_string();
+    assert!(notes.contains("cannot be read or was altered") && notes.contains("(3)"), "{notes}");
+    assert_eq!(altered["total"]["minutes"], 3 * 600);
+    daemon.stop();
+}
+
 #[test]
 fn an_altered_ledger_is_reported_at_the_next_start_and_recording_goes_on() {
     for sql in [

@@ -340,9 +340,11 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     let mut expected = wrong.clone();
     expected.as_object_mut().unwrap().remove("resent");
     expected["disputed"] = event["seq"].clone();
+    expected["dispute"] = json!({"by": me, "at": event["at"], "reason": "it was his brother"});
     assert_eq!((listed.len(), &listed[0]), (3, &expected));
     let table = site.gatehouse(&["attendance", "list"]).out;
-    assert!(table.contains(&format!("by {}", event["seq"])), "{table}");
+    let by = format!("by {me} ({}): it was his brother", event["seq"]);
+    assert!(table.contains(&by), "{table}");
     assert!(table.contains("supplement") && table.contains("claimed"), "{table}");
     dispute(&wrong["seq"], "x").refused("is already disputed, by record");
     dispute(&event["seq"], "x").refused("is not a worker's attendance");
@@ -357,6 +359,25 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     };
     assert_eq!(seqs("disputed"), [wrong["seq"].clone(), same["seq"].clone()]);
     assert_eq!(seqs("supplements"), [added["seq"].clone()]);
+    // The hours that the dispute takes from the day stand beside, with who and why.
+    assert_eq!(made["disputed"][0]["dispute"]["by"], json!(me));
+    assert_eq!(made["disputed"][0]["dispute"]["reason"], "it was his brother");
+    assert_eq!(made["rows"][0]["days"][0]["flags"], json!(["supplement", "disputed"]));
+
+    // A withdrawal is a new entry, and the record counts again.
+    let withdraw = |seq: &Value| {
+        let seq = seq.to_string();
+        site.gatehouse(&["--json", "attendance", "withdraw", &seq, "--reason", "it was he"])
+    };
+    let counts = one(&withdraw(&wrong["seq"]));
+    assert_eq!((&counts["seq"], &counts["disputed"]), (&wrong["seq"], &Value::Null));
+    let withdrawal = platform.event("withdrawal");
+    assert_eq!((&withdrawal["reason"], &withdrawal["by"]), (&json!("it was he"), &json!(me)));
+    assert_eq!(withdrawal["withdraws"], event["leaf"]);
+    withdraw(&wrong["seq"]).refused("is not disputed");
+    let made = one(&sheet(&site, &[]));
+    assert_eq!(made["disputed"].as_array().unwrap().len(), 1);
+    assert_eq!(dispute(&wrong["seq"], "still not he").code, 0);
     platform.assert_whole();
 }
 
@@ -672,8 +693,9 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
             let above = if at == 0 { 0.0 } else { headings };
             let used = above + heights[start..end].iter().sum::<f64>();
             assert!(used <= page, "{sizes:?}: page {at} has {used} points of {page}");
-            // Otherwise the page would have room for two more workers and all sums.
-            let most = page * 0.95 - 4.0 * 35.0;
+            // Otherwise the page would have room for two more workers, all sums, the legend and the
+            // signatures.
+            let most = page * 0.95 - 6.0 * 35.0;
             assert!(end == heights.len() || used > most, "{sizes:?}: {used} of {page} are used");
             if at == 0 {
                 continue;
@@ -877,6 +899,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     let ma = "马强 \"老马\"\n二";
     let expected = [
         ("W003", ma, "2026-10-09", "08:00–18:15", "10:15", ""),
+        ("W003", ma, "2026-10-31", "", "0:00", "议"),
         ("W002", "'=1+1", "2026-10-09", "?–17:00", "0:00", "入"),
         ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", ""),
         ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "4:03", "疑"),
@@ -890,9 +913,11 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     assert_eq!(sums, [("6", "32:48", "1968", "1", "1", "41:48")]);
     let unconfirmed: Vec<_> = of("total").iter().map(|r| (r[20], r[21], r[22])).collect();
     assert_eq!(unconfirmed, [("0", "4:30", "270")]);
+    let disputed: Vec<_> = of("total").iter().map(|r| (r[23], r[24], r[25])).collect();
+    assert_eq!(disputed, [("1", "0:00", "0")]);
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
-    assert_eq!(of("disputed")[0][17], "异议见 disputed by seq 60");
+    assert_eq!(of("disputed")[0][17], "异议见 disputed by (seq 60)");
     let who: Vec<_> = of("worker").iter().map(|r| (r[3], r[18], r[19])).collect();
     let trade = "steel fixer";
     assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);

@@ -25,7 +25,7 @@ NAMES |= {"removal": "worker", "state": "worker"}
 # Fields of an entry's `data` that name another entry.
 # Kinds of the health journal. They are about everyone.
 JOURNAL = ("gap", "alarm", "storage", "clock")
-ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects"}
+ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects", "withdrawal": "withdraws"}
 
 
 class Refused(Exception):

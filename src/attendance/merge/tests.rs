@@ -54,6 +54,7 @@ fn record(seq: u64) -> Record {
         unknown: Default::default(),
         resent: false,
         disputed: None,
+        dispute: None,
     }
 }
 
@@ -69,8 +70,9 @@ fn extent() -> Extent {
         begins: None,
         set_aside: None,
         earlier: BTreeMap::new(),
-        illegible: Vec::new(),
+        unread_entries: Vec::new(),
         unread: 0,
+        illegible: Vec::new(),
     }
 }
 
@@ -173,11 +175,14 @@ fn records_that_cannot_be_read_are_noted_on_the_sheet() {
     let mut gathered = gathered_of(&days);
     let mut lines = lines(&[record(1)]);
     let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
-    ending.unread = 2;
+    (ending.unread, ending.unread_entries) = (3, vec![17, 40]);
     *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
     gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
     let notes: Vec<_> = gathered.notes.iter().map(|note| note.english()).collect();
-    assert_eq!(notes[0], "gate-2: 2 records cannot be read and are not on this sheet");
+    assert_eq!(
+        notes[0],
+        "gate-2: 3 ledger entries cannot be read or were altered, and are not on this sheet (17, 40, …)"
+    );
 }
 
 #[test]

@@ -65,7 +65,8 @@ fn rules(document: &Document) -> String {
     format!(
         "工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} 起至次日 {starts}。Hours are h:mm, from \
          the minute of the entry to that of the exit; a working day lasts from {starts} to {starts}. \
-         补记单独列出，不计入工时。Passages added later are listed apart and not counted in."
+         补记单独列出，不计入工时。Passages added later are listed apart and not counted in. \
+         异议工时另列。Hours that a dispute takes from a day stand apart."
     )
 }
 

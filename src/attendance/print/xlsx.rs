@@ -91,11 +91,12 @@ const WHO: [(&str, f64); 5] = [
     ("证件号\n后四位\nID no.", 6.5),
 ];
 const DAY: f64 = 4.0;
-const SUMS: [(&str, f64); 7] = [
+const SUMS: [(&str, f64); 8] = [
     ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
     ("未确认\n天数\nDays", 6.0),
     ("未确认\n工时\nHours", 7.0),
+    ("异议\n工时\nHours", 6.0),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 8.0),
     ("签名\nSignature", 13.0),
@@ -269,12 +270,15 @@ fn totals(
         sheet.write_number_with_format(row, at + 2, totals.unconfirmed.days, look)?;
         put_hours(sheet, row, at + 3, totals.unconfirmed.minutes, hours)?;
     }
+    if totals.disputed != Sum::default() {
+        put_hours(sheet, row, at + 4, totals.disputed.minutes, hours)?;
+    }
     if totals.missing_in + totals.missing_out > 0 {
         let missing = format!("{}/{}", totals.missing_in, totals.missing_out);
-        put(sheet, row, at + 4, &missing, look)?;
+        put(sheet, row, at + 5, &missing, look)?;
     }
     if let Some(with) = totals.with_supplements {
-        put_hours(sheet, row, at + 5, with.minutes, hours)?;
+        put_hours(sheet, row, at + 6, with.minutes, hours)?;
     }
     Ok(())
 }

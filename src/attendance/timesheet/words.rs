@@ -47,6 +47,7 @@ impl Flag {
             Flag::Clock => "钟",
             Flag::Corrected => "正",
             Flag::Supplement => "补",
+            Flag::Disputed => "议",
         }
     }
 
@@ -60,6 +61,7 @@ impl Flag {
             Flag::Clock => "时钟未同步",
             Flag::Corrected => "时钟有误，时刻已更正",
             Flag::Supplement => "有补记，未计入",
+            Flag::Disputed => "有异议，工时另计",
         }
     }
 
@@ -73,6 +75,7 @@ impl Flag {
             Flag::Clock => "clock not synchronised",
             Flag::Corrected => "clock was wrong, time corrected",
             Flag::Supplement => "passages added later, not counted in",
+            Flag::Disputed => "disputed passages, hours apart",
         }
     }
 }
@@ -119,8 +122,11 @@ impl Note {
                 "{gateway} 有 {records} 条记录无法确定日期（该次开机时钟始终未同步），单独列出，其 {} 工时不在任何合计内；请按实际日期补记",
                 hours(*minutes)
             ),
-            Note::Unread { gateway, records } => {
-                format!("{gateway} 有 {records} 条记录无法读取，不在本表")
+            Note::Unread { gateway, records, entries } => {
+                format!(
+                    "{gateway} 有 {records} 条账目无法读取或被改动，不在本表{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差")
@@ -186,10 +192,14 @@ impl Note {
                     hours(*minutes)
                 )
             }
-            Note::Unread { gateway, records } => {
-                let are = if *records == 1 { "is" } else { "are" };
-                let count = counted(*records, "record");
-                format!("{gateway}: {count} cannot be read and {are} not on this sheet")
+            Note::Unread { gateway, records, entries } => {
+                let (were, are) = if *records == 1 { ("was", "is") } else { ("were", "are") };
+                let count = counted(*records, "ledger entry");
+                format!(
+                    "{gateway}: {count} cannot be read or {were} altered, and {are} not on this \
+                     sheet{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("{gateway}: its clock was not synchronised at any of its times")
@@ -199,6 +209,16 @@ impl Note {
             }
         }
     }
+}
+
+/// Returns the indices of entries as the end of a sentence. `all`: the number of entries.
+fn listed(entries: &[u64], all: u64) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let more = if all > entries.len() as u64 { ", …" } else { "" };
+    let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    format!(" ({}{more})", entries.join(", "))
 }
 
 /// JSON has the English sentence.

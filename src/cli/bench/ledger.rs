@@ -22,7 +22,7 @@ use crate::{
     config::{Secret, Storage},
     evidence::{self, Known, Period},
     ledger::{
-        Head, Ledger, LedgerError, Outcome, SignedHead,
+        Altered, Head, Ledger, LedgerError, Outcome, SignedHead,
         audit::Audit,
         growth::{self, prover},
         read,
@@ -215,7 +215,7 @@ impl Gateway {
         let (head, worker) = (head.clone(), person(0)?.id);
         let began = Instant::now();
         let collect = move |tx: &rusqlite::Transaction<'_>| {
-            evidence::collect(tx, &origin, &worker, period, &head, None, &[])
+            evidence::collect(tx, &origin, &worker, (period, &Altered::default()), &head, None, &[])
         };
         let bytes = self.store.read(collect).await?.sign(&self.key)?.encode()?;
         let made = began.elapsed();

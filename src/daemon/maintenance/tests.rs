@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{ManualClock, Stamp, SystemClock},
     config::{Secret, Storage},
-    ledger::Fire,
+    ledger::{self, Fire, LedgerError},
     services::Failure,
     store::{Priority, Room},
 };
@@ -22,6 +22,7 @@ async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Maintena
     let ledger = opened.await.unwrap();
     let stamp = clock.stamp();
     Maintenance {
+        checker: checker(&store, &ledger),
         store,
         ledger,
         watch: ClockWatch::new(stamp, stamp.synced),
@@ -30,13 +31,14 @@ async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Maintena
         trusted: (None, Monotonic::default()),
         disk: DiskWatch::new(dir.into()),
         pending: Pending::new(PENDING),
-        audit_from: Some(0),
-        unread: 0,
-        singly_before: 0,
         commits: (0, clock.monotonic()),
-        audit: watch::Sender::default(),
         clock,
     }
+}
+
+fn checker(store: &Store, ledger: &Ledger) -> Arc<Checker> {
+    let (audit, heads, key) = (Default::default(), Default::default(), store::PublicKey([0; 32]));
+    Arc::new(Checker::new(store.clone(), ledger.id, key, audit, heads))
 }
 
 impl Maintenance {
@@ -55,7 +57,7 @@ impl Maintenance {
 async fn the_audit_counts_each_entry_that_cannot_be_read_and_reads_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
-    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    let maintenance = maintenance(dir.path(), clock.clone()).await;
     let size = 2 * AUDITED + 50;
     maintenance
         .writes(move |tx, ledger, stamp| {
@@ -64,14 +66,12 @@ async fn the_audit_counts_each_entry_that_cannot_be_read_and_reads_the_others() 
             }
             // A leaf of a wrong length is an error of the database, like a page that cannot be read.
             tx.pragma_update(None, "ignore_check_constraints", "ON")?;
-            tx.execute("UPDATE entry SET leaf = x'00' WHERE idx IN (7, 9, 430, 449)", [])?;
+            tx.execute("UPDATE entry SET leaf = x'00' WHERE idx IN (7, 9, 2030, 2049)", [])?;
             Ok(tx.execute("UPDATE entry SET bytes = x'00' WHERE idx = 11", []).map(drop)?)
         })
         .await;
-    while maintenance.audit_from.is_some() {
-        maintenance.audit().await;
-    }
-    let audit = maintenance.audit.borrow().clone();
+    while maintenance.checker.turn(AUDITED, clock.monotonic()).await {}
+    let audit = maintenance.checker.found();
     assert_eq!((audit.entries, audit.first), (5, Some(7)));
 }
 
@@ -89,6 +89,7 @@ async fn i8_when_too_many_entries_wait_for_the_disk_the_first_ones_are_kept() {
     let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
     let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
     let mut maintenance = Maintenance {
+        checker: checker(&store, &ledger),
         store: store.clone(),
         ledger,
         clock,
@@ -98,11 +99,7 @@ async fn i8_when_too_many_entries_wait_for_the_disk_the_first_ones_are_kept() {
         trusted: (None, Monotonic::default()),
         disk: DiskWatch::new(dir.path().into()),
         pending: Pending::new(PENDING),
-        audit_from: None,
-        unread: 0,
-        singly_before: 0,
         commits: (0, stamp_time),
-        audit: watch::Sender::default(),
     };
     for n in 0..PENDING as u64 + 4 {
         let (state, detail) = (FAILING.to_owned(), Detail::new("disk_error"));

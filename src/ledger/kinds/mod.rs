@@ -9,7 +9,6 @@
 //!
 //! | kind | will hold |
 //! |---|---|
-//! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
@@ -155,6 +154,7 @@ kinds! {
     erasure::Erasure,
     lost::Lost,
     roster_confirmation::RosterConfirmation,
+    withdrawal::Withdrawal,
 }
 
 /// The body of an entry of a later version: its kind and its data.
@@ -162,6 +162,18 @@ kinds! {
 pub struct Other {
     pub kind: String,
     pub data: ciborium::Value,
+}
+
+impl Other {
+    /// Returns the index in its field `cause`, as the known kinds have it.
+    fn cause(&self) -> Option<u64> {
+        let field = |value: &ciborium::Value, name: &str| {
+            let (_, value) = value.as_map()?.iter().find(|(key, _)| key.as_text() == Some(name))?;
+            Some(value.clone())
+        };
+        let index = field(&field(&self.data, "cause")?, "index")?;
+        index.as_integer()?.try_into().ok()
+    }
 }
 
 impl Body {
@@ -198,7 +210,10 @@ impl Body {
     }
 
     pub fn cause(&self) -> Option<u64> {
-        each!(self, it => it.cause(), None)
+        match self {
+            Body::Other(other) => other.cause(),
+            known => each!(known, it => it.cause(), None),
+        }
     }
 
     pub fn refers_to(&self) -> Vec<EntryRef> {
