@@ -59,6 +59,12 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
     let (file, assigned) = read.context("the roster cannot be read")??;
+    for note in &file.notes {
+        eprintln!("{}", import::masked(note));
+    }
+    if !file.hidden.is_empty() {
+        eprintln!("{}", outcome::hidden(&file.hidden));
+    }
     if !file.ignored.is_empty() {
         let ignored = file.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not imported: {}", ignored.join(", "));

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::{
-    Cell, ImportError, Line, Names, ROWS_MAX, RosterFile,
+    Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, Sheet,
     cells::{plain, trimmed},
     closing, compact, folded,
     headings::{Field, Layout},
@@ -57,13 +57,16 @@ impl std::fmt::Debug for Row {
 /// Reads the rows below the headings. `separated`: the cells are separated by a sign that a cell
 /// may contain too, so an extra cell shifts the cells after it.
 pub(super) fn read(
-    lines: &[Line],
+    sheet: Sheet,
     layout: Layout,
     separated: bool,
 ) -> Result<RosterFile, ImportError> {
     let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
-    for line in lines.iter().skip(layout.above) {
-        if let Some(what) = closing::first_text(line, &layout) {
+    let mut hidden = Vec::new();
+    for line in sheet.lines.iter().skip(layout.above) {
+        if sheet.hidden.contains(&line.number) {
+            hidden.push(line.number);
+        } else if let Some(what) = closing::first_text(line, &layout) {
             passed_over.push((line.number, what));
         } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
@@ -73,7 +76,8 @@ pub(super) fn read(
         }
     }
     refuse_duplicates(&mut rows, &layout.names);
-    Ok(RosterFile { rows, ignored: layout.ignored, passed_over, names: layout.names })
+    let Layout { ignored, names, .. } = layout;
+    Ok(RosterFile { rows, ignored, passed_over, hidden, notes: sheet.notes, names })
 }
 
 /// Refuses the second row of a worker. Where two rows with the same id or ID number are not the

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::roster::{Gender, IdType, checked_text, identity::tests::with_check};
 
+mod workbooks;
+
 const HEAD: &str = "id,name,id number,team,contractor,trade";
 
 /// Returns a row with all required cells.

@@ -169,6 +169,16 @@ pub(super) fn passed_over(lines: &[(u32, String)]) -> String {
     )
 }
 
+/// Returns a sentence that names the hidden lines.
+pub(super) fn hidden(lines: &[u32]) -> String {
+    format!(
+        "{} not imported because a filter hides them, or they are hidden by hand: {}; if they are \
+         workers of this site, show them, save the file and import it again",
+        counted(lines.len(), "line"),
+        stretches(lines)
+    )
+}
+
 /// Creates the report's file before the import starts, so that a wrong path fails early.
 pub(super) fn prepare<'a>(report: &'a Path, roster: &Path) -> anyhow::Result<WholeFile<'a>> {
     let same = report.canonicalize().ok().zip(roster.canonicalize().ok());
