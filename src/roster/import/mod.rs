@@ -55,6 +55,12 @@ const TEXT_MAX: usize = 64 * 1024 * 1024;
 /// Maximum number of lines that are searched for the headings; a title may come before them.
 const HEADINGS_WITHIN: usize = 10;
 
+/// Minimum number of ID numbers ending in 000 that refuses a file, unless all its numbers do. About
+/// one right number in 1,000 ends so.
+const CUT_MIN: usize = 3;
+/// Maximum share of such numbers, as its denominator: 1 in 50.
+const CUT_SHARE: usize = 50;
+
 /// The reason for which a whole file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -85,6 +91,12 @@ pub enum ImportError {
          it; open the file in a spreadsheet program and save it"
     )]
     Uncomputed { sheet: String, place: String },
+    #[error(
+        "{cut} of {all} ID numbers end in 000: a spreadsheet program has kept 15 digits of each and \
+         made the others 0, and this file does not hold them any more. Nothing is imported. Take the \
+         numbers from the original list, in a column that is formatted as text"
+    )]
+    CutNumbers { cut: usize, all: usize },
 }
 
 /// A cell of the file.

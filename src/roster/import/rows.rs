@@ -6,14 +6,17 @@ use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::{
-    Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, Sheet,
+    CUT_MIN, CUT_SHARE, Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, Sheet,
     cells::{plain, trimmed},
     closing, compact, folded,
     headings::{Field, Layout},
     too_many_rows,
 };
-use crate::roster::{
-    Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
+use crate::{
+    roster::{
+        Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
+    },
+    words::folded_name,
 };
 
 /// A worker whose data in the file has no fault.
@@ -75,9 +78,30 @@ pub(super) fn read(
             rows.push(row);
         }
     }
+    refuse_cut_numbers(&rows)?;
     refuse_duplicates(&mut rows, &layout.names);
     let Layout { ignored, names, .. } = layout;
     Ok(RosterFile { rows, ignored, passed_over, hidden, notes: sheet.notes, names })
+}
+
+/// Refuses a file whose ID numbers a spreadsheet program has cut to 15 digits. The check digit of
+/// one cut number in eleven is right by chance, so the rows cannot be judged one by one.
+fn refuse_cut_numbers(rows: &[Row]) -> Result<(), ImportError> {
+    let numbers = rows.iter().map(|row| Zeroizing::new(compact(&row.id_number)));
+    let whole = |number: &Zeroizing<String>| {
+        let digits = number.strip_suffix('x').unwrap_or(number);
+        number.len() == 18 && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    let (mut cut, mut all) = (0, 0);
+    for number in numbers.filter(whole) {
+        all += 1;
+        cut += usize::from(number.ends_with("000"));
+    }
+    let every = cut == all && all > 1;
+    if every || (cut >= CUT_MIN && cut * CUT_SHARE > all) {
+        return Err(ImportError::CutNumbers { cut, all });
+    }
+    Ok(())
 }
 
 /// Refuses the second row of a worker. Where two rows with the same id or ID number are not the
@@ -100,7 +124,7 @@ fn refuse_duplicates(rows: &mut [Row], names: &Names) {
                 |row: u32| format!("{name}: is also in row {row}; one of the two rows is wrong");
             wrong.push((at, twice(other.number)));
             let one = other.id == row.id
-                && other.name == row.name
+                && folded_name(&other.name) == folded_name(&row.name)
                 && compact(&other.id_number) == compact(&row.id_number);
             if !one {
                 wrong.push((first, twice(row.number)));

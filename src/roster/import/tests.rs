@@ -222,6 +222,28 @@ fn all_faults_of_a_row_are_reported_at_once_and_only_that_row_is_refused() {
 }
 
 #[test]
+fn id_numbers_that_a_spreadsheet_cut_refuse_the_whole_file() {
+    let file = |cut: usize, right: usize| {
+        let cut = (0..cut).map(|n| format!("11010119{:02}010{}0000", 50 + n / 9, 1 + n % 9));
+        let right = (0..right).map(|n| number(n as u32 * 7 % 990 + 1 + n as u32 / 990));
+        let rows = cut.chain(right).enumerate().map(|(n, id)| line(&format!("W{n}"), "x", &id));
+        let text = format!("{HEAD}\n{}\n", rows.collect::<Vec<_>>().join("\n"));
+        read(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string()).err().unwrap_or_default()
+    };
+    for (cut, right) in [(43, 0), (2, 0), (3, 0), (3, 100), (20, 900)] {
+        let said = file(cut, right);
+        assert!(
+            said.contains(&format!("{cut} of {} ID numbers end in 000", cut + right)),
+            "{said}"
+        );
+        assert!(said.contains("kept 15 digits") && said.contains("original list"), "{said}");
+    }
+    for (cut, right) in [(1, 0), (1, 1), (2, 10), (3, 400), (0, 300)] {
+        assert_eq!(file(cut, right), "", "{cut} {right}");
+    }
+}
+
+#[test]
 fn a_reason_names_the_heading_of_the_file_and_no_option() {
     let head = "* 人员编号,姓 名（必填）,身份证号码(18位),所属班组,参建单位,工种,证件种类,手机,出生年月日,进场时间";
     let rows = [
@@ -571,6 +593,71 @@ fn photos_are_found_by_id_number_id_or_name() {
     assert!(!stranger.contains("5222"), "{stranger}");
     left.sort_unstable();
     assert_eq!(left, [stranger.as_str(), "W001.heic", "unknown.jpg", "李四.jpg"]);
+}
+
+#[test]
+fn a_key_within_a_name_of_a_photo_finds_the_worker_and_what_is_unclear_is_named() {
+    let own = number(441);
+    let rows = [
+        ("W001", "王小明", own.as_str()),
+        ("W002", "李强", "E12345678"),
+        ("W-003", "阿卜杜拉·买买提", "E22345678"),
+        ("12", "刘伟", "E32345678"),
+        ("13", "刘伟", "E42345678"),
+        ("2026", "John Smith", "E52345678"),
+    ];
+    let found = |name: &str| {
+        let assigned = assign_photos(&rows, &[name]);
+        let of =
+            assigned.of_rows.iter().position(|photos| photos.as_ref().is_ok_and(|p| p.len() == 1));
+        assert!(of.is_some() != (assigned.left_over.len() == 1), "{name}: {assigned:?}");
+        for photos in assigned.of_rows.iter().flatten() {
+            assert!(photos.iter().all(|p| !p.shown.contains(&own[6..14])), "{photos:?}");
+            assert!(photos.iter().all(|p| !p.shown.contains("E12345678")), "{photos:?}");
+        }
+        (of, assigned.left_over.first().map(|(_, why)| *why))
+    };
+    for (name, row) in [
+        (format!("王小明_{own}.jpg"), 0),
+        (format!("{own}王小明.jpg"), 0),
+        (format!("王小明+{own}.jpg"), 0),
+        (format!("张三不在册 {own}.JFIF"), 0),
+        ("W001-王小明.jpg".into(), 0),
+        ("W001王小明.jpg".into(), 0),
+        ("王小明 - 副本.jpg".into(), 0),
+        ("王小明 - 副本 (2).jpg".into(), 0),
+        ("W001 - Copy.png".into(), 0),
+        ("王小明.jfif".into(), 0),
+        ("钢筋一班-王小明.jpg".into(), 0),
+        ("姓名王　小明照片.jpg".into(), 0),
+        ("工号W001姓名王小明.jpg".into(), 0),
+        ("2026-10-01_王小明.jpg".into(), 0),
+        ("李强_E12345678_正面.jpg".into(), 1),
+        ("W-003_阿卜杜拉•买买提.jpg".into(), 2),
+        ("阿卜杜拉・买买提(1).jpg".into(), 2),
+        ("12-刘伟.jpg".into(), 3),
+        ("刘伟13.jpg".into(), 4),
+        ("工号13.jpg".into(), 4),
+        ("John Smith - Copy.jpg".into(), 5),
+        ("W001-王小明/front.jpg".into(), 0),
+    ] {
+        assert_eq!(found(&name), (Some(row), None), "{name}");
+    }
+    for (name, why) in [
+        (format!("李强_{own}.jpg"), "its name fits several workers"),
+        ("王小明和李强/1.jpg".into(), "no row has this ID number, id or name"),
+        ("王小明 李强.jpg".into(), "its name fits several workers"),
+        ("W002-王小明.jpg".into(), "its name fits several workers"),
+        ("刘伟 - 副本.jpg".into(), "several rows have this name"),
+        ("王小明明.jpg".into(), "no row has this ID number, id or name"),
+        ("小明.jpg".into(), "no row has this ID number, id or name"),
+        ("IMG_2026_12.jpg".into(), "no row has this ID number, id or name"),
+        (format!("{own}9.jpg"), "no row has the ID number in its name"),
+        (format!("王小明_{}.jpg", number(77)), "no row has the ID number in its name"),
+    ] {
+        let (row, said) = found(&name);
+        assert_eq!((row, said), (None, Some(why)), "{name}");
+    }
 }
 
 #[test]
