@@ -255,18 +255,26 @@ pub struct RosterFile {
 
 /// Reads a whole file. Its first bytes decide its format, not its name.
 pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
+    read_with(bytes, None)
+}
+
+/// Reads a whole file. `contractor` is the heading of the contractor's column, where several columns
+/// may be it.
+pub fn read_with(bytes: &[u8], contractor: Option<&str>) -> Result<RosterFile, ImportError> {
     const OLD: &str = "this is a workbook of the old kind (.xls), or one with a password: save it \
                        as .xlsx without a password, or as CSV";
     const WIDE: &str = "this text is saved as UTF-16 (\"Unicode text\"): save it as CSV UTF-8, or \
                         as .xlsx";
-    const OTHER: &str = "this is neither a CSV file nor an .xlsx workbook: save the roster as one \
-                         of them";
+    const OTHER: &str = "this is neither a CSV file nor a workbook (.xlsx, .ods, .xlsb): save the \
+                         roster as .xlsx";
     let begins = |with: &[u8]| bytes.starts_with(with);
     let workbook = begins(b"PK\x03\x04") || begins(b"PK\x05\x06");
     let sheet = if workbook {
         workbook::read(bytes)?
     } else if begins(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return Err(ImportError::Format(OLD));
+    } else if let Some(what) = text::markup(bytes) {
+        return Err(ImportError::Format(what));
     } else if begins(&[0xff, 0xfe]) || begins(&[0xfe, 0xff]) {
         return Err(ImportError::Format(WIDE));
     } else if begins(b"%PDF") || bytes.contains(&0) {
@@ -274,7 +282,7 @@ pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
     } else {
         Sheet { lines: text::read(bytes)?, ..Sheet::default() }
     };
-    let layout = headings::find(&sheet.lines)?;
+    let layout = headings::find(&sheet.lines, contractor)?;
     rows::read(sheet, layout, !workbook)
 }
 
@@ -286,7 +294,8 @@ fn folded(text: &str) -> String {
 /// Returns a document's number for comparisons: folded, without the blanks that people put between
 /// its parts.
 fn compact(number: &str) -> String {
-    super::identity::without_blanks(&folded(number))
+    let plain = super::identity::without_blanks(&folded(number));
+    super::identity::with_latin_x(&plain).to_lowercase()
 }
 
 #[cfg(test)]

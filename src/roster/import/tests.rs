@@ -225,7 +225,7 @@ fn all_faults_of_a_row_are_reported_at_once_and_only_that_row_is_refused() {
 fn id_numbers_that_a_spreadsheet_cut_refuse_the_whole_file() {
     let file = |cut: usize, right: usize| {
         let cut = (0..cut).map(|n| format!("11010119{:02}010{}0000", 50 + n / 9, 1 + n % 9));
-        let right = (0..right).map(|n| number(n as u32 * 7 % 990 + 1 + n as u32 / 990));
+        let right = (1..=999).map(number).filter(|id| !id.ends_with("000")).take(right);
         let rows = cut.chain(right).enumerate().map(|(n, id)| line(&format!("W{n}"), "x", &id));
         let text = format!("{HEAD}\n{}\n", rows.collect::<Vec<_>>().join("\n"));
         read(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string()).err().unwrap_or_default()
@@ -404,6 +404,13 @@ fn dates_are_read_as_people_write_them() {
         " 2026 年 10 月 01 日 ",
         "2026-10-01 00:00:00",
         "2026-10-01T00:00:00.000",
+        "2026-10-01 08:30:12",
+        "2026/10/1 8:30",
+        "2026/10/1 上午 8:30",
+        "2026-10-01 8:30:12 PM",
+        "2026-10-01T08:30:00Z",
+        "2026年10月1号",
+        "2026年10月1日 8时30分",
     ] {
         assert_eq!(rows::date(text), Some(date(2026, 10, 1)), "{text}");
     }
@@ -416,7 +423,9 @@ fn dates_are_read_as_people_write_them() {
         "2026-10/01",
         "2026-10-01-01",
         "46296",
-        "2026-10-01 08:30",
+        "2026-10-01 noon",
+        "2026-10-01 8",
+        "10/1/2026",
         "9999-12-31",
         "0001-01-01",
         "长期",
@@ -799,6 +808,125 @@ proptest! {
     ) {
         let _ = read(&sheet_of(&sheet));
     }
+}
+
+#[test]
+fn a_validity_without_an_end_is_none_and_another_word_has_a_remedy() {
+    let of = |until: &str| {
+        let row = line("W1", "刘峰", &number(441));
+        let file = read(format!("{HEAD},退场时间\n{row},{until}\n").as_bytes()).unwrap();
+        file.rows[0].candidate.as_ref().map(|c| c.terms.valid_until).map_err(Clone::clone)
+    };
+    for open in ["长期", "长期有效", "/", "无", "-", "至今", "", "（长期）"] {
+        assert_eq!(of(open), Ok(None), "{open}");
+    }
+    assert_eq!(of("2027-01-31 18:00"), Ok(Some(date(2027, 1, 31))));
+    let said = of("完工").unwrap_err();
+    assert!(
+        said.contains("退场时间: \"完工\" is no date") && said.contains("leave the cell empty"),
+        "{said}"
+    );
+    // A validity has a first day.
+    let row = line("W1", "刘峰", &number(441));
+    let file = read(format!("{HEAD},进场时间\n{row},长期\n").as_bytes()).unwrap();
+    assert!(wrong(&file.rows[0]).contains("进场时间: \"长期\" is no date"));
+}
+
+#[test]
+fn web_pages_and_xml_under_the_name_xls_are_refused_with_what_they_are() {
+    let utf16 = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [vec![0xff, 0xfe], units.collect()].concat()
+    };
+    let table = "<table><tr><td>工号</td></tr></table>";
+    let xml = "<?xml version=\"1.0\"?>\n<?mso-application progid=\"Excel.Sheet\"?>\n<Workbook \
+               xmlns=\"urn:schemas-microsoft-com:office:spreadsheet\"/>";
+    for (bytes, what) in [
+        (
+            format!("<html xmlns:x=\"urn:schemas-microsoft-com:office:excel\">{table}")
+                .into_bytes(),
+            "HTML",
+        ),
+        (format!("\u{feff}\n <!DOCTYPE html><body>{table}").into_bytes(), "HTML"),
+        (format!("<?xml version=\"1.0\"?><html>{table}").into_bytes(), "HTML"),
+        (utf16(&format!("<HTML>{table}")), "HTML"),
+        (encoding_rs::GB18030.encode(table).0.into_owned(), "HTML"),
+        (b"MIME-Version: 1.0\r\nContent-Type: multipart/related".to_vec(), "HTML"),
+        (xml.as_bytes().to_vec(), "XML Spreadsheet 2003"),
+        (utf16(xml), "XML Spreadsheet 2003"),
+        (b"<?xml version=\"1.0\"?><office:document/>".to_vec(), "XML file"),
+    ] {
+        let said = refused(&bytes);
+        assert!(said.contains(what) && said.contains("save it as .xlsx"), "{what}: {said}");
+    }
+    // A title in brackets is no markup.
+    let text = format!("<花名册>\n{HEAD}\n{}\n", line("W1", "刘峰", "E12345678"));
+    assert_eq!(read(text.as_bytes()).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn headings_over_two_lines_are_read() {
+    let number = number(441);
+    for (head, row) in [
+        (
+            "花名册,,,,,,\n工号,姓名,证件信息,,单位信息,,\n,,证件类型,证件号码,劳务公司,班组,工种",
+            format!("W1,刘峰,居民身份证,{number},C,T,x"),
+        ),
+        (
+            "工号,姓名,劳务公司,班组,工种,证件,,有效期,\n,,,,,类型,号码,起,止",
+            format!("W1,刘峰,C,T,x,身份证,{number},2026-10-01,2026-12-31"),
+        ),
+        (
+            "单位,某公司,,,,\n工号,姓名,身份证号,班组,劳务公司,工种",
+            format!("W1,刘峰,{number},T,C,x"),
+        ),
+    ] {
+        let file = read(format!("{head}\n{row}\n").as_bytes()).unwrap();
+        let [candidate] = taken(&file)[..] else { panic!("{file:?}") };
+        assert_eq!((&*candidate.person.contractor, &*candidate.person.team), ("C", "T"), "{head}");
+        assert_eq!(**candidate.id_number, *number);
+        assert_eq!(candidate.terms.valid_from.is_some(), head.contains("有效期"));
+        assert_eq!(candidate.terms.valid_until.is_some(), head.contains("有效期"));
+    }
+}
+
+#[test]
+fn an_official_form_without_ids_gets_them_from_its_serial_numbers() {
+    let head = "项目农民工实名制花名册\n序号,姓名,性别,民族,身份证号码,家庭住址,联系电话,参建单位,用工单位,\
+                班组名称,工种,进场时间,退场时间,银行卡号";
+    let row = |serial: &str, n: u32| {
+        let number = number(n);
+        let gender = if n % 2 == 1 { "男" } else { "女" };
+        format!(
+            "{serial},王小明,{gender},汉,{number},某省,13800000000,总包,劳务,一班,木工,2026-10-01,,6222"
+        )
+    };
+    let text = format!("{head}\n{}\n{}\n", row("1", 441), row("12", 443));
+    let said = refused(text.as_bytes());
+    let asks = "line 2: 2 columns may be the contractor, who employs the worker: 参建单位, 用工单位; \
+                say which with --contractor HEADING, such as --contractor 用工单位";
+    assert_eq!(said, asks);
+    let said = read_with(text.as_bytes(), Some("劳务公司")).map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("no heading \"劳务公司\"") && said.contains("用工单位"), "{said}");
+    for (chosen, contractor) in [("用工单位", "劳务"), (" 参建单位", "总包")] {
+        let file = read_with(text.as_bytes(), Some(chosen)).unwrap();
+        let taken = taken(&file);
+        assert_eq!(
+            taken.iter().map(|c| c.person.id.as_str()).collect::<Vec<_>>(),
+            ["N0001", "N0012"]
+        );
+        assert!(taken.iter().all(|c| c.person.contractor == contractor));
+        assert!(
+            file.notes.iter().any(|note| note.contains("each id is N and the 序号")),
+            "{:?}",
+            file.notes
+        );
+    }
+    // The same number twice, and no number.
+    let text = format!("{head}\n{}\n{}\n{}\n", row("1", 441), row("01", 443), row("甲", 445));
+    let file = read_with(text.as_bytes(), Some("用工单位")).unwrap();
+    assert!(wrong(&file.rows[1]).contains("序号: is also in row 3"), "{file:?}");
+    assert!(wrong(&file.rows[2]).contains("序号: \"甲\" is no number"), "{file:?}");
 }
 
 #[test]

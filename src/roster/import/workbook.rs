@@ -3,7 +3,7 @@
 
 use std::io::{Cursor, Read as _};
 
-use calamine::{DataRef, Reader as _, SheetVisible, Xlsb, Xlsx, XlsxError};
+use calamine::{DataRef, Reader as _, SheetType, SheetVisible, Xlsb, Xlsx, XlsxError};
 use jiff::civil::Date;
 use zip::ZipArchive;
 
@@ -80,8 +80,15 @@ fn binary(bytes: &[u8]) -> Result<Sheet, ImportError> {
                         only a cell format shows are lost, and merged cells hold for one row; \
                         where it has these, save it as .xlsx";
     let mut workbook: Xlsb<_> = Xlsb::new(Cursor::new(bytes)).map_err(damaged)?;
-    let mut sheet = choose(names(workbook.sheets_metadata()), |_, name| {
-        let Ok(mut cells) = workbook.worksheet_cells_reader(name) else { return Ok(None) };
+    let names = names(workbook.sheets_metadata());
+    let is_sheet = |name: &str, sheets: &[calamine::Sheet]| {
+        sheets.iter().any(|s| s.name == name && s.typ == SheetType::WorkSheet)
+    };
+    let mut sheet = choose(names, |_, name| {
+        if !is_sheet(name, workbook.sheets_metadata()) {
+            return Ok(None);
+        }
+        let mut cells = workbook.worksheet_cells_reader(name).map_err(damaged)?;
         let mut table = Table::default();
         while let Some(cell) = cells.next_cell().map_err(damaged)? {
             let (row, column) = cell.get_position();
