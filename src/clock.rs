@@ -7,6 +7,8 @@
 
 #![warn(missing_docs)]
 
+mod reckoning;
+
 use std::{
     ops::{Add, Sub},
     sync::atomic::{AtomicI64, Ordering},
@@ -15,6 +17,8 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use self::reckoning::{Corroborated, Reading, Reckoning, Support};
 
 /// Time since this machine booted, suspended time included (`CLOCK_BOOTTIME`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

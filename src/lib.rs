@@ -62,7 +62,7 @@
 //! A room imports only rooms above it in this list. Only [`daemon`] and [`cli`] import all of them.
 //! Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
 //! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`gate::lane::FireAlarms`],
-//! [`uplink::delivery`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
+//! [`uplink::delivery`], [`clock::Reckoning`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
 //! argument. Only [`clock`] reads a clock; the exception is `bench`, which measures.
 //!
 //! # Failures and recovery
@@ -87,11 +87,13 @@
 //!   still stands open after a restart.
 //! - **I2** A ledger entry is never changed or removed; a correction is a new entry. When its
 //!   retention is over (`site.settled_on`), its bytes are deleted; its leaf hash and place stay.
+//!   The deletion is announced by an entry, and is an entry itself.
 //! - **I3** An outbox row is deleted on the broker's acknowledgement (PUBACK). With
 //!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq. A row for
 //!   which its profile has no message is deleted unsent, and is counted. First deliveries rise in
 //!   seq, except that new records overtake records that waited. A possible repeat is marked outside
-//!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
+//!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible. No seq is given twice: a database that lost its
+//!   end goes on after all seqs that it may have given, and an entry `lost` names the gap.
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent. A grant keeps a small sealed
@@ -99,13 +101,16 @@
 //! - **I6** Everything that is dropped, retried, late or disconnected is counted.
 //!   `gatehouse status` and the metrics show the same numbers.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance. Ids are
-//!   never used again. (A database that was set aside is not changed.)
+//!   never used again. An erasure reaches databases that were set aside, as far as their damage
+//!   allows it.
 //! - **I8** Every queue, file, table and message has a bound ([Bounds](#bounds)). A full disk never
 //!   corrupts the database and never loses what the gateway has acknowledged.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
 //!   whether the clock was synchronised. Views reckon by the effective time ([`ledger::Dates`]).
 //! - **I10** A broken camera, controller or link leaves the other lanes working. It recovers
 //!   without a person.
+//! - **I11** What cannot be undone never hangs on one reading of a clock or a flag. A deletion by
+//!   date takes a [`clock::Corroborated`] time, which weeks of running time support.
 //! - **I12** An outcome claims only what parts can support that were lately seen to work. A passage
 //!   sensor without a sign of life makes it `unconfirmed`, and is told.
 //! - **I13** To be able to publish at the broker gives no authority. By default no command changes

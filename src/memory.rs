@@ -1,8 +1,8 @@
 //! One bound on the large data in flight, so that all loads together fit into a small box.
 //!
 //! In: sizes. Out: a [`Held`] for data that waits (a photo that a client sends, a command with
-//! photos), and a [`Turn`] to decode a picture. [`locked`] keeps keys and templates out of the swap.
-//! Touches: the allocator.
+//! photos, an evidence package), and a [`Turn`] to decode a picture. [`locked`] keeps keys and
+//! templates out of the swap. Touches: the allocator.
 //!
 //! The two are apart, because a photo that waits must never take the room in which it is decoded.
 

@@ -168,6 +168,7 @@ impl Debouncer {
             | AlarmWhat::Undecided
             | AlarmWhat::ForeignRelease
             | AlarmWhat::Ledger
+            | AlarmWhat::Roster
             | AlarmWhat::PassageSensor
             | AlarmWhat::FireGlitch
             | AlarmWhat::FireInput => Duration::ZERO,

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
-use super::{Means, Record, RecordOutcome, Undated};
+use super::{DisputeOf, Means, Record, RecordOutcome, Undated};
 use crate::config::Direction;
 
 /// Minimum correction of a time that a sheet marks. Sheets reckon in minutes.
@@ -40,6 +40,15 @@ pub struct Crossing {
     pub reason: Option<Text>,
     pub by: Option<Text>,
     pub disputed: Option<u64>,
+    pub dispute: Option<Dispute>,
+}
+
+/// Who disputes a record, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispute {
+    pub by: Text,
+    pub at: Timestamp,
+    pub reason: Text,
 }
 
 /// The times between which a record without a date was made, as far as they are known.
@@ -118,6 +127,12 @@ impl Passes {
     /// # Errors
     /// A time of the record is not valid.
     pub fn of(&mut self, record: &Record) -> Result<Crossing, jiff::Error> {
+        let dispute = match &record.dispute {
+            Some(DisputeOf { by, at, reason }) => {
+                Some(Dispute { by: self.text(by), at: at.parse()?, reason: self.text(reason) })
+            }
+            None => None,
+        };
         let recorded: Timestamp = record.at.parse()?;
         let undated = record.undated.as_ref().map(|of| self.between(of, record)).transpose()?;
         let at = match (&undated, &record.corrected_at) {
@@ -147,6 +162,7 @@ impl Passes {
             reason: record.reason.as_deref().map(|text| self.text(text)),
             by: record.by.as_deref().map(|text| self.text(text)),
             disputed: record.disputed,
+            dispute,
         })
     }
 

@@ -1,8 +1,10 @@
 //! The format of an export, and how the records of several gateways become one sheet.
 //!
-//! An export is lines of JSON: a [`Heading`], records, and an [`Ending`]. A file without an ending
-//! was cut off. In: the bytes of exports. Out: [`Gathered`] passes with their sources, or an error
-//! with file and line. Each gateway of a site has its own roster. One id with two names is refused,
+//! An export is lines of JSON: a [`Heading`], records with their proofs
+//! ([`proven`](super::proven)), and an
+//! [`Ending`]. A file without an ending was cut off. Version 1 had no proofs. In: the bytes of
+//! exports. Out: [`Gathered`] passes with their sources, or an error with file and line. Records that
+//! are not verified are refused, or noted where the user takes them all the same. Each gateway of a site has its own roster. One id with two names is refused,
 //! because two people's hours on one line would be wrong for both.
 
 use std::{
@@ -10,18 +12,17 @@ use std::{
     io::{BufRead, Read},
 };
 
-use jiff::{Timestamp, civil::Date};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Record,
+    export::{Doubt, Ending, Extent, FORMAT, HeadOf, Heading, Span, Trust, UNPROVEN, VERSION},
+    proven::Proof,
     timesheet::{At, Crossing, Days, Note, Passes, Text},
 };
 use crate::words::counted;
 
-/// The `format` in an export's first line.
-const FORMAT: &str = "gatehouse attendance";
-const VERSION: u32 = 1;
 /// Maximum length of a line. A record has less than 4 KiB.
 const LINE_MAX: u64 = 64 * 1024;
 const FILE_MAX: u64 = 1 << 30;
@@ -29,94 +30,6 @@ const FILE_MAX: u64 = 1 << 30;
 const RECORDS_MAX: usize = 1_000_000;
 /// Maximum number of characters of a text. The roster takes at most 200.
 const TEXT_MAX: usize = 256;
-
-/// The range of records that was read from a ledger.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
-    pub project: String,
-    pub gateway: String,
-    pub ledger: String,
-    pub count: u64,
-    /// The lowest and the highest seq of these records.
-    pub first_seq: Option<u64>,
-    pub last_seq: Option<u64>,
-    /// Time of the reading.
-    pub at: Timestamp,
-    /// Time of the ledger's first entry, if the entry can be read.
-    #[serde(default)]
-    pub begins: Option<Timestamp>,
-    /// Folder of the damaged database that this ledger replaced, if there is one.
-    #[serde(default)]
-    pub set_aside: Option<String>,
-    /// Number of attendances that cannot be read, and are left out.
-    #[serde(default)]
-    pub unread: u64,
-}
-
-impl Extent {
-    pub fn saw(&mut self, seq: u64) {
-        self.count += 1;
-        self.first_seq = Some(self.first_seq.map_or(seq, |first| first.min(seq)));
-        self.last_seq = Some(self.last_seq.map_or(seq, |last| last.max(seq)));
-    }
-
-    pub fn ending(&self) -> Ending {
-        let Extent { count, first_seq, last_seq, unread, .. } = *self;
-        Ending { count, first_seq, last_seq, unread }
-    }
-}
-
-/// An export's first line.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Heading {
-    pub format: String,
-    pub version: u32,
-    pub project: String,
-    pub gateway: String,
-    pub ledger: String,
-    /// The first and the last day, from midnight to midnight.
-    pub from: Date,
-    pub to: Date,
-    pub exported_at: String,
-    pub timezone: Option<String>,
-}
-
-impl Heading {
-    pub fn new(
-        extent: &Extent,
-        (from, to): (Date, Date),
-        exported_at: String,
-        timezone: Option<&str>,
-    ) -> Heading {
-        Heading {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            project: extent.project.clone(),
-            gateway: extent.gateway.clone(),
-            ledger: extent.ledger.clone(),
-            from,
-            to,
-            exported_at,
-            timezone: timezone.map(str::to_owned),
-        }
-    }
-}
-
-/// An export's last line. It has other fields than a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ending {
-    pub count: u64,
-    pub first_seq: Option<u64>,
-    pub last_seq: Option<u64>,
-    /// Number of attendances that could not be read, and were left out.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unread: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
 
 /// Why a file cannot be a part of the sheet.
 #[derive(Debug, thiserror::Error)]
@@ -141,6 +54,10 @@ pub struct Source {
     pub read_at: At,
     /// The export's name; `null` for the gateway that made the sheet.
     pub file: Option<String>,
+    /// Whether the proofs hold, and the user named the key. The daemon's own records need no proof.
+    pub verified: bool,
+    /// The signed head of the source's whole ledger, after the records were read.
+    pub head: Option<HeadOf>,
 }
 
 /// All records for one sheet, with their sources and the notes to the reader.
@@ -157,12 +74,14 @@ pub struct Gathered<'a> {
     pub notes: Vec<Note>,
     /// Time when the first source was read. Records after it may be missing.
     pub read_at: Option<Timestamp>,
+    trust: Trust,
 }
 
 impl<'a> Gathered<'a> {
-    pub fn new(days: &'a Days) -> Gathered<'a> {
+    pub fn new(days: &'a Days, trust: Trust) -> Gathered<'a> {
         Gathered {
             days,
+            trust,
             texts: Passes::default(),
             passes: Vec::new(),
             places: HashMap::new(),
@@ -187,8 +106,12 @@ impl<'a> Gathered<'a> {
         }
         let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
-            let disputed = known.disputed.or(new.disputed);
-            let mut new = Crossing { disputed: known.disputed, ..new };
+            let (seq, dispute) = match known.disputed {
+                Some(_) => (known.disputed, known.dispute.clone()),
+                None => (new.disputed, new.dispute.clone()),
+            };
+            let mut new =
+                Crossing { disputed: known.disputed, dispute: known.dispute.clone(), ..new };
             // One of the two may have been read before the clock was synchronised.
             if known.recorded() == new.recorded() {
                 match known.synced {
@@ -206,7 +129,7 @@ impl<'a> Gathered<'a> {
             if known.seq < new.seq {
                 *known = new;
             }
-            known.disputed = disputed;
+            (known.disputed, known.dispute) = (seq, dispute);
             return Ok(true);
         }
         if self.passes.len() >= self.most {
@@ -220,8 +143,9 @@ impl<'a> Gathered<'a> {
         Ok(true)
     }
 
-    /// Adds the source of the gateway's own records, after they were taken.
-    pub fn own(&mut self, extent: &Extent) {
+    /// Adds the source of the gateway's own records, after they were taken. `head` is signed after
+    /// that; `None` if the gateway cannot sign its ledger.
+    pub fn own(&mut self, extent: &Extent, head: Option<HeadOf>) {
         if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
             self.notes.push(Note::LedgerBegins {
                 gateway: extent.gateway.to_string(),
@@ -233,13 +157,20 @@ impl<'a> Gathered<'a> {
             let (gateway, at) = (extent.gateway.to_string(), self.days.at(extent.at).minute());
             self.notes.push(Note::ReadEarly { gateway, at });
         }
-        self.source(extent, None);
+        let doubt = head.is_none().then_some(Doubt::Unsigned);
+        self.source(extent, None, (head, doubt));
     }
 
-    fn source(&mut self, extent: &Extent, file: Option<&str>) {
+    fn source(
+        &mut self,
+        extent: &Extent,
+        file: Option<&str>,
+        (head, doubt): (Option<HeadOf>, Option<Doubt>),
+    ) {
         if extent.unread > 0 {
             let (gateway, records) = (extent.gateway.to_string(), extent.unread);
-            self.notes.push(Note::Unread { gateway, records });
+            let entries = extent.unread_entries.clone();
+            self.notes.push(Note::Unread { gateway, records, entries });
         }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
@@ -250,7 +181,34 @@ impl<'a> Gathered<'a> {
             last_seq: extent.last_seq,
             read_at: self.days.at(extent.at),
             file: file.map(str::to_owned),
+            verified: doubt.is_none(),
+            head,
         });
+        for (ledger, Span { count, first_seq, last_seq }) in &extent.earlier {
+            self.sources.push(Source {
+                gateway: extent.gateway.clone(),
+                ledger: ledger.clone(),
+                records: *count,
+                first_seq: Some(*first_seq),
+                last_seq: Some(*last_seq),
+                read_at: self.days.at(extent.at),
+                file: file.map(str::to_owned),
+                verified: file.is_none(),
+                head: None,
+            });
+        }
+        for place in &extent.illegible {
+            let (gateway, place) = (extent.gateway.to_string(), place.clone());
+            self.notes.push(Note::Illegible { gateway, place });
+        }
+        if !extent.earlier.is_empty() && file.is_some() {
+            let (gateway, file) = (extent.gateway.clone(), file.map(str::to_owned));
+            self.notes.push(Note::Unverified { gateway, file, doubt: Doubt::SetAside });
+        }
+        if let Some(doubt) = doubt {
+            let (gateway, file) = (extent.gateway.clone(), file.map(str::to_owned));
+            self.notes.push(Note::Unverified { gateway, file, doubt });
+        }
     }
 
     /// Adds the records of an export that another gateway of this project wrote.
@@ -262,16 +220,17 @@ impl<'a> Gathered<'a> {
     ) -> Result<(), WrongExport> {
         let mut lines = Lines { file, line: 0, bytes: bytes.take(FILE_MAX) };
         let not_one = "this is not a file of `gatehouse attendance export`";
-        let heading: Heading = match lines.next()?.map(|line| serde_json::from_slice(&line)) {
-            Some(Ok(heading)) => heading,
-            Some(Err(e)) => return Err(lines.wrong(format!("{not_one}: {e}"))),
-            None => return Err(lines.wrong(format!("{not_one}: it is empty"))),
+        let Some(first) = lines.next()? else {
+            return Err(lines.wrong(format!("{not_one}: it is empty")));
         };
+        let heading: Heading =
+            serde_json::from_slice(&first).map_err(|e| lines.wrong(format!("{not_one}: {e}")))?;
         let Heading { version, from, to, .. } = heading;
         if heading.format != FORMAT {
             return Err(lines.wrong(not_one));
         }
-        if version != VERSION {
+        let mut proof = (version == VERSION).then(|| Proof::new(&heading, &first));
+        if proof.is_none() && version != UNPROVEN {
             let problem = format!(
                 "the export has version {version}, and this program reads version {VERSION}: use the \
                  same version of Gatehouse on both gateways"
@@ -304,37 +263,56 @@ impl<'a> Gathered<'a> {
                                or export it again";
                 return Err(lines.wrong(problem));
             };
-            if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
-                used.unread = ending.unread;
-                if ending != (Ending { unread: ending.unread, ..extent.ending() }) {
+            let (record, ending) = match &mut proof {
+                None => match serde_json::from_slice::<Ending>(&line) {
+                    Ok(ending) => (None, Some(ending)),
+                    Err(_) => (Some(lines.parse(&line)?), None),
+                },
+                Some(proof) => {
+                    let record = proof.line(&line).map_err(|problem| lines.wrong(problem))?;
+                    (record, proof.ending.clone().filter(|_| proof.is_over()))
+                }
+            };
+            if let Some(ending) = ending {
+                (used.unread, used.unread_entries) = (ending.unread, ending.unread_entries.clone());
+                (extent.unread, extent.unread_entries) =
+                    (ending.unread, ending.unread_entries.clone());
+                if ending != extent.ending() {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
-                        extent.count
+                        extent.ending().count
                     );
                     return Err(lines.wrong(problem));
                 }
                 break;
             }
-            let record: Record = lines.parse(&line)?;
-            let whose = (&record.project, &record.gateway, &record.ledger);
-            if whose != (&extent.project, &extent.gateway, &extent.ledger) {
-                return Err(
-                    lines.wrong("the record is of another gateway or ledger than the heading")
-                );
+            let Some(record) = record else { continue };
+            // A gateway whose database was set aside has records of several ledgers.
+            if (&record.project, &record.gateway) != (&extent.project, &extent.gateway) {
+                return Err(lines.wrong("the record is of another gateway than the heading"));
             }
+            checked(&record.ledger).map_err(|problem| lines.wrong(problem))?;
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
-            for text in typed.chain(lane).chain(reason).chain(by) {
+            let dispute = record.dispute.iter().flat_map(|d| [&d.by, &d.at, &d.reason]);
+            for text in typed.chain(lane).chain(reason).chain(by).chain(dispute) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
-            extent.saw(record.seq);
+            extent.saw(&record);
             if self.take(&record).map_err(|problem| lines.wrong(problem))? {
-                used.saw(record.seq);
+                used.saw(&record);
             }
         }
         if lines.next()?.is_some() {
             return Err(lines.wrong("the file has lines after its last line with the count"));
+        }
+        let (head, doubt) = match proof {
+            Some(proof) => proof.check(&self.trust),
+            None => (None, Some(Doubt::NoProof)),
+        };
+        if let Some(doubt) = doubt.as_ref().filter(|_| !self.trust.unverified) {
+            return Err(lines.wrong(doubt.refusal(&used.gateway)));
         }
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
         let before = self.days.first.yesterday().unwrap_or(self.days.first);
@@ -346,7 +324,7 @@ impl<'a> Gathered<'a> {
             let (file, at) = (file.to_owned(), self.days.at(used.at).minute());
             self.notes.push(Note::ExportedEarly { gateway, file, at });
         }
-        self.source(&used, Some(file));
+        self.source(&used, Some(file), (head, doubt));
         Ok(())
     }
 

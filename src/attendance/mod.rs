@@ -7,9 +7,11 @@
 mod crossing;
 mod days;
 mod event;
+pub mod export;
 pub mod merge;
 pub mod onsite;
 pub mod print;
+pub mod proven;
 pub mod timesheet;
 
 use ciborium::Value;
@@ -20,7 +22,7 @@ use serde_json::{Map, Value as Json};
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Actor, Attended, Body, Dated, Evidence, Flag, Outcome, Said, Stored, Word},
+    ledger::{Actor, Attended, Body, Dated, Disputed, Evidence, Flag, Outcome, Said, Stored, Word},
     words::words,
 };
 pub use event::EventRecord;
@@ -245,14 +247,37 @@ pub struct Record {
     /// entry as an event of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disputed: Option<u64>,
+    /// The contents of that entry. Only in lists.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dispute: Option<DisputeOf>,
+}
+
+/// Who disputes a record, when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeOf {
+    /// The user's name in the operating system.
+    pub by: String,
+    pub at: String,
+    pub reason: String,
 }
 
 impl Record {
-    /// Returns the record as lists show it, with its effective time and `disputed`.
+    /// Returns the record as lists show it, with its effective time and its dispute.
     pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
         let record = Record::of(origin, &attended.entry, attended.cause.clone())?;
         let Reckoned { corrected_at, undated } = origin.reckoned(attended.dated);
-        Some(Record { disputed: attended.disputed, corrected_at, undated, ..record })
+        let record = record.disputed_by(origin, attended.disputed.as_ref());
+        Some(Record { corrected_at, undated, ..record })
+    }
+
+    /// Returns the record with the dispute that stands.
+    pub fn disputed_by(self, origin: &Origin, disputed: Option<&Disputed>) -> Record {
+        let dispute = disputed.map(|disputed| DisputeOf {
+            by: disputed.by.user.clone(),
+            at: origin.time(disputed.stamp.timestamp()),
+            reason: disputed.reason.clone(),
+        });
+        Record { disputed: disputed.map(|disputed| disputed.seq), dispute, ..self }
     }
 
     /// Returns the effective time; the recorded one if the record has no date.
@@ -358,6 +383,7 @@ impl Record {
             unknown,
             resent: false,
             disputed: None,
+            dispute: None,
         })
     }
 }

@@ -8,8 +8,9 @@
 //! unconfirmed. Hours, days, first in and last out come from gate captures only. Hours that rest on
 //! an unconfirmed passage, and days without a confirmed one, have sums of their own: a broken
 //! sensor neither takes a day nor makes one. A supplement (a passage that was added later) is
-//! listed separately, and the sums with it stand beside the others. A disputed record is not
-//! counted.
+//! listed separately, and the sums with it stand beside the others. A disputed record is
+//! listed separately with the person who disputes it, and the hours that a day has less because of
+//! disputes stand beside the others.
 //!
 //! A record that no clock dates is listed apart, with the hours of its pair, and is on no day. It is
 //! on a day, marked, only if its bounds are of that one working day.
@@ -23,11 +24,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
 pub use self::parts::{
-    Day, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Sum, Timesheet, Totals,
-    WithoutDate,
+    Day, DisputeShown, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Sum,
+    Timesheet, Totals, WithoutDate,
 };
 pub use super::{
-    crossing::{Between, Crossing, Passes, Text},
+    crossing::{Between, Crossing, Dispute, Passes, Text},
     days::{At, Days},
 };
 use crate::config::Direction;
@@ -95,7 +96,8 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
             sheet.disputed.extend(
                 date.filter(|_| admitted).map(|date| listed_separately(crossing, date, days)),
             );
-        } else if crossing.is_capture() || crossing.is_supplement() {
+        }
+        if crossing.is_capture() || crossing.is_supplement() {
             workers.entry(crossing.worker.clone()).or_default().push(crossing);
         }
         if crossing.is_corrected() {
@@ -166,6 +168,11 @@ fn listed_separately(crossing: &Crossing, date: Date, days: &Days) -> ListedSepa
         recorded_at: days.at(crossing.recorded_at),
         clock_showed: crossing.clock_showed.map(|at| days.at(at)),
         disputed: crossing.disputed,
+        dispute: crossing.dispute.as_ref().map(|Dispute { by, at, reason }| DisputeShown {
+            by: by.clone(),
+            at: days.at(*at),
+            reason: reason.clone(),
+        }),
     }
 }
 
@@ -231,17 +238,22 @@ fn of_worker(
     supplements: &mut Vec<ListedSeparately>,
 ) {
     let Some(latest) = passes.last() else { return };
-    let captures: Vec<&Crossing> =
-        passes.iter().copied().filter(|crossing| crossing.is_capture()).collect();
-    let (gate, with) = (pairs(&captures, days), pairs(passes, days));
-    let dates: BTreeSet<Date> = gate.keys().chain(with.keys()).copied().collect();
+    let only_if = |counts: fn(&Crossing) -> bool| -> Vec<&Crossing> {
+        passes.iter().copied().filter(|crossing| counts(crossing)).collect()
+    };
+    let captures = only_if(|crossing| crossing.disputed.is_none() && crossing.is_capture());
+    let undisputed = only_if(|crossing| crossing.disputed.is_none());
+    let (gate, with, all) = (pairs(&captures, days), pairs(&undisputed, days), pairs(passes, days));
+    let dates: BTreeSet<Date> = gate.keys().chain(with.keys()).chain(all.keys()).copied().collect();
     let none = Vec::new();
     let (mut teams, mut any) = (HashMap::<(Text, Text), Row>::new(), false);
     for date in dates.into_iter().filter(|date| days.show(*date)) {
-        let (of_gate, of_all) =
-            (gate.get(&date).unwrap_or(&none), with.get(&date).unwrap_or(&none));
-        let whole = if of_gate.is_empty() { of_all } else { of_gate };
-        let Some(last) = whole.iter().flat_map(Pair::passes).last() else { continue };
+        let [of_gate, of_all, with_disputed] =
+            [&gate, &with, &all].map(|pairs| pairs.get(&date).unwrap_or(&none).as_slice());
+        let whole = [of_gate, of_all, with_disputed].into_iter().find(|pairs| !pairs.is_empty());
+        let Some(last) = whole.into_iter().flatten().flat_map(Pair::passes).last() else {
+            continue;
+        };
         let (contractor, team) = (last.contractor.clone(), last.team.clone());
         if !only.admits(&contractor, &team, &last.worker) {
             continue;
@@ -267,7 +279,7 @@ fn of_worker(
             days: Vec::new(),
         });
         row.trade = last.trade.clone();
-        let day = day(date, of_gate, of_all, added.len(), days);
+        let day = day(date, [of_gate, of_all, with_disputed], added.len(), days);
         // A supplement on another day can change the pairs of this day too.
         any |= !added.is_empty()
             || of_gate.is_empty() != of_all.is_empty()
@@ -283,6 +295,10 @@ fn of_worker(
             unconfirmed: Sum {
                 days: u32::from(!of_gate.is_empty() && !day.confirmed),
                 minutes: day.minutes_unconfirmed,
+            },
+            disputed: Sum {
+                days: u32::from(day.is_only_disputed()),
+                minutes: day.minutes_disputed,
             },
             missing_in: missing(|pair| pair.entry.is_none()),
             missing_out: missing(|pair| pair.exit.is_none()),
@@ -302,7 +318,14 @@ fn of_worker(
     rows.extend(teams.into_values());
 }
 
-fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days) -> Day {
+/// Returns a working day. Its pairs: of captures; with the supplements; with the disputed passages
+/// too.
+fn day(
+    date: Date,
+    [of_gate, of_all, with_disputed]: [&[Pair]; 3],
+    added: usize,
+    days: &Days,
+) -> Day {
     let mut flags = BTreeSet::new();
     for pair in of_gate {
         flags.extend(pair.entry.is_none().then_some(Flag::MissingIn));
@@ -315,6 +338,9 @@ fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days)
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));
+    let mut passes = with_disputed.iter().flat_map(Pair::passes);
+    let disputed = passes.any(|crossing| crossing.disputed.is_some());
+    flags.extend(disputed.then_some(Flag::Disputed));
     let at = |crossing: Option<&Crossing>| crossing.map(|crossing| days.at(crossing.at));
     let sum = |pairs: &[Pair], counts: fn(&Pair) -> bool| -> u64 {
         pairs.iter().filter(|pair| counts(pair)).map(Pair::minutes).sum()
@@ -325,6 +351,7 @@ fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days)
         last_out: at(of_gate.iter().rev().find_map(|pair| pair.exit)),
         minutes: sum(of_gate, |pair| !pair.is_unconfirmed()),
         minutes_unconfirmed: sum(of_gate, |pair| pair.is_unconfirmed()),
+        minutes_disputed: sum(with_disputed, |_| true).saturating_sub(sum(of_all, |_| true)),
         confirmed: of_gate.iter().flat_map(Pair::passes).any(Crossing::is_confirmed),
         stretches: of_gate
             .iter()

@@ -1,5 +1,5 @@
 //! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and
-//! disputes passages.
+//! disputes passages, and withdraws disputes.
 
 mod photo;
 
@@ -16,26 +16,21 @@ use jiff::{
     civil::{Date, DateTime},
     tz::TimeZone,
 };
-use serde::Serialize;
 
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
-    attendance::{
-        Means, Record, RecordOutcome, Undated,
-        merge::{Extent, Heading},
-        onsite::Present,
-    },
+    attendance::{Means, Record, RecordOutcome, Undated, export::Extent, onsite::Present},
     config::Direction,
-    control::Request,
+    control::{Piece, Request},
     roster::WorkerId,
-    services::{Addition, AttendanceQuery, Dispute, OnsiteDone},
+    services::{Addition, AttendanceQuery, Dispute, ExportQuery, OnsiteDone, Withdraw},
     words::counted,
     words::day,
 };
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`).
+    /// List attendance records, oldest first (JSON: the record as sent upstream, plus its dispute).
     /// A corrected record is replaced by its correction
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
@@ -53,7 +48,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "DATE", value_parser = day)]
         since: Option<Date>,
     },
-    /// Write records to a file, for a timesheet that is made on another gateway of the site
+    /// Write records with their proofs to a file, for a timesheet that is made on another gateway of the site
     #[command(after_help = "Examples:
   gatehouse attendance export --month 2026-10 --out south.jsonl
   gatehouse attendance export --from 2026-10-01 --to 2026-10-15 --out south.jsonl")]
@@ -63,11 +58,17 @@ pub(super) enum Command {
   gatehouse attendance supplement --worker W001 --at \"2026-10-03 17:30\" --direction exit \\
     --reason \"the gate had no power\"")]
     Supplement(Supplement),
-    /// Mark a record as the wrong person. It stays in the ledger, and no hours are counted for it
+    /// Mark a record as the wrong person. It stays in the ledger, and lists and sheets show it with
+    /// your name; its hours stand beside the others
     #[command(
         after_help = "Example:\n  gatehouse attendance dispute 1842 --reason \"it was his brother\""
     )]
     Dispute(Dispute),
+    /// Take back a dispute. Both stay in the ledger, and the record's hours count again
+    #[command(
+        after_help = "Example:\n  gatehouse attendance withdraw 1842 --reason \"it was he after all\""
+    )]
+    Withdraw(Withdraw),
 }
 
 #[derive(Args)]
@@ -165,11 +166,22 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
                 format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
             })?;
         }
+        Command::Withdraw(withdraw) => {
+            let counts: Record = context.ask(&Request::Withdraw(withdraw)).await?;
+            context.print(&counts, |r| {
+                let Record { seq, worker, name, direction, at, .. } = r;
+                format!("record {seq} counts again: worker {worker} {name}, {direction} at {at}")
+            })?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()> {
+    // An empty query returns the present ledger. A seq of another one must not be taken for its own.
+    let never = Some(Timestamp::UNIX_EPOCH);
+    let nothing = AttendanceQuery { from_at: never, to_at: never, ..AttendanceQuery::default() };
+    let own: Extent = context.ask(&Request::Attendance(nothing)).await?;
     let columns = [
         "SEQ",
         "AT",
@@ -193,7 +205,11 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             None => String::new(),
         };
         vec![
-            r.seq.to_string(),
+            if r.ledger == own.ledger {
+                r.seq.to_string()
+            } else {
+                format!("{}/{}", r.ledger.get(..8).unwrap_or_default(), r.seq)
+            },
             r.effective().to_owned(),
             r.worker,
             r.name,
@@ -207,7 +223,13 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
                 _ => format!("{}{flags}", r.outcome),
             },
             r.corrects.map_or_else(String::new, |seq| seq.to_string()),
-            r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
+            match (r.disputed, r.dispute) {
+                (Some(seq), Some(dispute)) => {
+                    format!("by {} ({seq}): {}", dispute.by, dispute.reason)
+                }
+                (Some(seq), None) => format!("by {seq}"),
+                (None, _) => String::new(),
+            },
             clock,
         ]
     };
@@ -223,13 +245,23 @@ fn no_date(Undated { after, before }: &Undated) -> String {
     format!("no date{}", bounds.collect::<String>())
 }
 
-/// Says how many records a list lacks.
+/// Says which entries of the ledger a list lacks.
 fn left_out(read: &Extent) {
-    if read.unread > 0 {
+    for place in &read.illegible {
         eprintln!(
-            "gatehouse: {} cannot be read and {} left out: either a later version of Gatehouse wrote \
-             them, or the database is damaged, which `gatehouse status` shows",
-            counted(read.unread, "record"),
+            "gatehouse: {place} cannot be read in full, and records of it may be left out: run \
+             `gatehouse ledger rescue`"
+        );
+    }
+    if read.unread > 0 {
+        let named: Vec<_> = read.unread_entries.iter().map(ToString::to_string).collect();
+        let more = if read.unread > named.len() as u64 { ", …" } else { "" };
+        let named = if named.is_empty() { "?".to_owned() } else { named.join(", ") };
+        eprintln!(
+            "gatehouse: {} ({named}{more}) of this time cannot be read and {} left out: either a later \
+             version of Gatehouse wrote them, or the database is damaged or was altered, which \
+             `gatehouse status` and `gatehouse evidence audit` show",
+            counted(read.unread, "ledger entry"),
             if read.unread == 1 { "is" } else { "are" }
         );
     }
@@ -255,12 +287,17 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
             done.count, done.at, done.since
         ))?;
     }
+    if done.unread > 0 {
+        eprintln!(
+            "gatehouse: {} of this time cannot be read, so the list may be wrong: see `gatehouse status`",
+            counted(done.unread, "ledger entry")
+        );
+    }
     Ok(())
 }
 
 async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     let Export { from, to, month, out, force } = arguments;
-    let (_, zone) = context.site().await?;
     let (from, to) = match (from, to, month) {
         (Some(from), Some(to), _) => (from, to),
         // A working day may begin late in the day, and a night shift may end after that.
@@ -270,46 +307,24 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         _ => anyhow::bail!("give --from and --to, or --month"),
     };
     let mut file = WholeFile::begin(&out, force)?;
-    let mut client = context.client().await?;
-    let query = |from_at, to_at, from, to| {
-        let query = AttendanceQuery {
-            from_at,
-            to_at,
-            from,
-            to,
-            export: true,
-            ..AttendanceQuery::default()
-        };
-        Request::Attendance(query)
-    };
-    // The file begins with the gateway and its ledger. An empty query returns them.
-    let never = Some(Timestamp::UNIX_EPOCH);
-    let who: Extent = client.ask(&query(never, never, None, None)).await?;
-    let exported_at = format!("{:.3}", who.at.display_with_offset(zone.to_offset(who.at)));
     let mut lines = BufWriter::new(&mut file.file);
-    let heading = Heading::new(&who, (from, to), exported_at, zone.iana_name());
-    let mut written = put(&mut lines, &heading);
-    let read: Extent = client
-        .list(&query(None, None, Some(from), Some(to)), |record: Record| {
-            if written.is_ok() {
-                written = put(&mut lines, &record);
-            }
-        })
-        .await?;
+    let mut written = Ok(());
+    let each = |piece: Piece| {
+        if written.is_ok() {
+            let bytes = hex::decode(piece.hex).map_err(std::io::Error::other);
+            written = bytes.and_then(|bytes| lines.write_all(&bytes));
+        }
+    };
+    let query = Request::Export(ExportQuery { from, to });
+    let read: Extent = context.client().await?.list(&query, each).await?;
     written
-        .and_then(|()| put(&mut lines, &read.ending()))
         .and_then(|()| lines.flush())
         .with_context(|| format!("{} cannot be written", out.display()))?;
     drop(lines);
     file.finish()?;
     left_out(&read);
     context.print(&read, |read| {
-        let records = counted(read.count, "record");
+        let records = counted(read.ending().count, "record");
         format!("{}: {records}, {from} to {to}", out.display())
     })
-}
-
-fn put(lines: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
-    serde_json::to_writer(&mut *lines, value)?;
-    lines.write_all(b"\n")
 }

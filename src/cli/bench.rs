@@ -1,10 +1,12 @@
-//! `gatehouse bench`: measures this machine: each stage of a frame, lanes, and commits on its disk.
+//! `gatehouse bench`: measures this machine: each stage of a frame, lanes, commits on its disk,
+//! and the proofs of a ledger.
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
 mod commits;
 pub mod crowd;
 mod lanes;
+mod ledger;
 mod process;
 mod stages;
 
@@ -33,7 +35,7 @@ pub(super) struct Arguments {
     stages: stages::Arguments,
 }
 
-/// Measurements of one part, each done in seconds.
+/// Measurements of one part. All but `ledger` are done in seconds.
 #[derive(clap::Subcommand)]
 enum Measurement {
     /// Measure how long the commits of a passage take on the disk
@@ -42,6 +44,10 @@ enum Measurement {
     /// Measure the CPU load of lanes, idle and busy, and the time from a face to the release
     #[command(after_help = "Example:\n  gatehouse bench lanes --lanes 1,4 --seconds 10")]
     Lanes(lanes::Arguments),
+    /// Measure the proofs of a ledger of years: the audit, evidence packages, and what the tree adds
+    /// to a commit
+    #[command(after_help = "Example:\n  gatehouse bench ledger --dir /var/lib --entries 1300000")]
+    Ledger(ledger::Arguments),
 }
 
 /// Quantiles of a duration, in milliseconds.
@@ -103,6 +109,10 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Some(Measurement::Lanes(arguments)) => {
             let rows = unless_interrupted(lanes::measure(&arguments)).await?;
             context.print(&rows, |rows| lanes::human(rows, &arguments))?;
+        }
+        Some(Measurement::Ledger(arguments)) => {
+            let report = unless_interrupted(ledger::measure(arguments)).await?;
+            context.print(&report, ledger::human)?;
         }
     }
     Ok(ExitCode::SUCCESS)

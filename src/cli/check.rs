@@ -74,12 +74,18 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let running = connected.as_ref().map_or_else(denied, |_| true);
     let daemon = if running { "running" } else { "not running" };
     lines.add("daemon", Ok(daemon.to_owned()));
+    let status = if running { of_the_daemon(context).await } else { None };
+    if let Some(status) = &status {
+        let troubles = status.degraded.iter().filter(|d| d.what.to_string() == "deletion");
+        troubles.for_each(|trouble| lines.warn("deletion", trouble.remedy.clone()));
+    }
     let models = config.models.clone();
     let loaded = tokio::task::spawn_blocking(move || Vision::load(&models));
     match loaded.await? {
         Ok(vision) => {
             lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
-            let known = if running { of_the_daemon(context).await } else { None };
+            let look_ms = status.and_then(|status| status.vision.look_ms);
+            let known = look_ms.map(Duration::from_millis);
             let rules = config.recognition;
             let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
             let measured = move || speed(&rules, cameras, &vision, known);
@@ -133,10 +139,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Returns the time of a look that a running daemon measured.
-async fn of_the_daemon(context: &Context) -> Option<Duration> {
-    let status: Status = context.ask(&Request::Status).await.ok()?;
-    status.vision.look_ms.map(Duration::from_millis)
+/// Returns the status of a running daemon.
+async fn of_the_daemon(context: &Context) -> Option<Status> {
+    context.ask(&Request::Status).await.ok()
 }
 
 /// Returns whether the box carries these cameras, and the time of a look. Measures it if it is not
@@ -190,7 +195,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();
         return Err(format!(
-            "{found}; a damaged database was moved to {place}: see the manual, docs/operate/disk.md"
+            "{found}; a database was set aside in {place}: see the manual, docs/operate/disk.md"
         ));
     }
     match Room::with(free) {

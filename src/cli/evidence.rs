@@ -16,7 +16,7 @@ use jiff::civil::Date;
 use super::{Context, WholeFile, table};
 use crate::{
     control::{AuditProgress, PackageSent, Piece, Request},
-    evidence::{self, Known, OutageShown, Report},
+    evidence::{self, Gap, Known, OutageShown, Report},
     roster::WorkerId,
     services::{Audited, EvidenceQuery, HeadShown, HealthQuery},
     status::Status,
@@ -28,7 +28,8 @@ pub(super) enum Command {
     /// Write a worker's attendance with its proofs into one file
     ///
     /// The file holds this worker's entries alone, and opens the commitment to the ID number. Give
-    /// it to the worker, a court or an authority.
+    /// it to the worker, a court or an authority. A sheet to print (A4, Chinese) is written beside it,
+    /// with the ending `.html`: the days, and a QR code that says to which file it belongs.
     #[command(after_help = "Example:
   gatehouse evidence export --worker W001 --from 2026-10-01 --to 2026-10-31 --out W001.cbor")]
     Export(Export),
@@ -69,13 +70,13 @@ pub(super) struct Export {
     /// Last day
     #[arg(long, value_name = "DATE", value_parser = day, display_order = 3)]
     to: Date,
-    /// The file to write
+    /// The file to write; the sheet gets the same name with the ending .html
     #[arg(long, value_name = "FILE", display_order = 4)]
     out: PathBuf,
     /// A head that the reader of the package has: a file of `evidence head`. Repeat for more
     #[arg(long = "head", value_name = "FILE", display_order = 5)]
     heads: Vec<PathBuf>,
-    /// Replace the file if it exists
+    /// Replace the files if they exist
     #[arg(long, display_order = 6)]
     force: bool,
 }
@@ -115,9 +116,9 @@ pub(super) struct Head {
 
 /// The SHA-256 hash of a public key.
 #[derive(Clone, Copy)]
-struct Fingerprint([u8; 32]);
+pub(super) struct Fingerprint(pub [u8; 32]);
 
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     let mut hash = [0; 32];
     let digits = text.replace([' ', ':'], "");
     hex::decode_to_slice(digits, &mut hash)
@@ -139,7 +140,11 @@ async fn export(context: &Context, export: Export) -> anyhow::Result<ExitCode> {
     let Export { worker, from, to, heads, out, force } = export;
     let earlier = heads.iter().map(|file| Ok(hex::encode(read_head(file)?)));
     let earlier = earlier.collect::<anyhow::Result<_>>()?;
+    let beside = out.with_extension("html");
+    anyhow::ensure!(beside != out, "{} is for the sheet: give another --out", out.display());
+    let starts = context.site().await?.0.day_starts_at;
     let mut file = WholeFile::begin(&out, force)?;
+    let mut paper = WholeFile::begin(&beside, force)?;
     let (mut package, mut broken) = (Vec::new(), false);
     let each = |piece: Piece| match hex::decode(piece.hex) {
         Ok(bytes) => package.extend(bytes),
@@ -152,18 +157,23 @@ async fn export(context: &Context, export: Export) -> anyhow::Result<ExitCode> {
         "the package arrived incomplete: run the command again"
     );
     let report = evidence::verify(&package, &Known::default())?;
-    file.file
-        .write_all(&package)
-        .with_context(|| format!("{} cannot be written", out.display()))?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let sheet = evidence::sheet(&report, &name, starts)?;
+    for (to, bytes) in [(&mut file, &package[..]), (&mut paper, sheet.as_bytes())] {
+        let named = || format!("{} cannot be written", to.path.display());
+        to.file.write_all(bytes).with_context(named)?;
+    }
     file.finish()?;
+    paper.finish()?;
     context.print(&sent, |sent| {
         format!(
-            "{}: {} of worker {}, {} bytes; its reader needs the fingerprint {}",
+            "{}: {} of worker {}, {} bytes; its reader needs the fingerprint {}\n{}: the sheet to print",
             out.display(),
             counted(report.attendance.len() as u64, "record"),
             report.worker,
             sent.bytes,
-            report.fingerprint
+            report.fingerprint,
+            beside.display()
         )
     })?;
     Ok(ExitCode::SUCCESS)
@@ -200,14 +210,17 @@ fn in_words(report: &Report, known: &Known) -> String {
     let mut out = String::new();
     let rows = report.attendance.iter().map(|record| {
         let lane = record.lane.clone().unwrap_or_else(|| "-".to_owned());
-        let clock = if record.clock.synced { "" } else { "clock not synchronised" };
+        let clock = (!record.clock.synced).then(|| "clock not synchronised".to_owned());
+        let disputed =
+            record.dispute.as_ref().map(|d| format!("disputed by {}: {}", d.by, d.reason));
+        let remarks: Vec<_> = clock.into_iter().chain(disputed).collect();
         vec![
             record.at.clone(),
             record.direction.to_string(),
             lane,
             record.outcome.to_string(),
             record.means.to_string(),
-            clock.to_owned(),
+            remarks.join("; "),
         ]
     });
     let records = table(&["AT", "DIRECTION", "LANE", "OUTCOME", "MEANS", ""], rows);
@@ -216,6 +229,7 @@ fn in_words(report: &Report, known: &Known) -> String {
         _ => ", ID document not opened".to_owned(),
     };
     // Writing into a String cannot fail.
+    let _ = writeln!(out, "file      SHA-256 {}", report.sha256);
     let _ = writeln!(out, "worker    {}{identity}", report.worker);
     let _ = writeln!(
         out,
@@ -256,6 +270,15 @@ fn in_words(report: &Report, known: &Known) -> String {
             report.fingerprint
         ),
     };
+    for Gap { index, at, entries, first, last } in &report.lost {
+        let _ = writeln!(
+            out,
+            "lost      at {at} the gateway noticed that it had lost {} or more, from number {index} on: \
+             records {first} to {last}. A head that was signed over them cannot be proven; records \
+             that a platform has of them are true",
+            counted(*entries, "entry")
+        );
+    }
     let _ = writeln!(out, "{anchor}");
     let _ = writeln!(
         out,

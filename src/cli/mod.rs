@@ -13,9 +13,11 @@ mod demo;
 mod evidence;
 mod key;
 mod lane;
+mod ledger;
 mod log;
 #[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench uses only a part of it"))]
 mod rig;
+mod roster;
 mod run;
 mod status;
 #[cfg(test)]
@@ -89,6 +91,9 @@ enum Command {
     /// The roster: enroll, import, update, suspend and remove workers
     #[command(subcommand)]
     Worker(worker::Command),
+    /// Confirm the roster after the database lost entries
+    #[command(subcommand)]
+    Roster(roster::Command),
     /// Attendance records: list and export them, see who is on site, add or dispute a passage
     #[command(subcommand)]
     Attendance(attendance::Command),
@@ -103,6 +108,9 @@ enum Command {
     /// Sign a platform's commands, to try them
     #[command(subcommand)]
     Command(command::Command),
+    /// Read what is legible of a damaged database, or begin a new ledger
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
@@ -306,11 +314,13 @@ pub fn main() -> ExitCode {
             Command::Check => check::run(&context).await,
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,
+            Command::Roster(command) => roster::run(&context, command).await,
             Command::Attendance(command) => attendance::run(&context, command).await,
             Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,
             Command::Evidence(command) => evidence::run(&context, command).await,
             Command::Command(command) => command::run(&context, command),
+            Command::Ledger(command) => ledger::run(&context, command),
             Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }

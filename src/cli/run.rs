@@ -17,7 +17,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let _failpoints = fail::FailScenario::setup();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut running = daemon::start(&config, Arc::new(SystemClock::new()?)).await?;
+    let clock = Arc::new(SystemClock::new()?);
+    let mut running = tokio::select! {
+        running = daemon::start(&config, clock) => running?,
+        // A start may wait for its disk for a long time.
+        _ = terminate.recv() => return Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => return Ok(ExitCode::SUCCESS),
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         gateway = %running.services.origin.gateway,

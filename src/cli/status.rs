@@ -3,7 +3,10 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use super::Context;
-use crate::{control::Request, status::Status, words::counted};
+use crate::{
+    control::Request, ledger::DeletedWhat, roster::WorkerId, services::Deletions, status::Status,
+    words::counted,
+};
 
 pub(super) const NO_LANE: &str =
     "no lane is configured, so no gate opens: add a [[lane]] to the configuration";
@@ -28,6 +31,52 @@ fn entries(size: Option<u64>) -> String {
 /// Returns the number as text, or `?` if it is not known.
 fn known<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "?".to_owned(), |n| n.to_string())
+}
+
+/// Writes what is deleted by date.
+fn deletions(out: &mut String, deletions: &Deletions) {
+    let support = &deletions.date;
+    if !support.is_enough() {
+        let (ran, needed) = (support.ran_s / 3600, support.needed_s / 3600);
+        let _ = writeln!(
+            out,
+            "date      supported by {ran} of {needed} h of running time; nothing is deleted by date yet"
+        );
+    }
+    for what in &deletions.held_back {
+        let _ = writeln!(out, "deletion  {what}: over by this clock, and kept");
+    }
+    for plan in &deletions.planned {
+        let (on, count) = (plan.on, plan.count);
+        let before = plan.of_days_before.map(|day| format!(" of days before {day}"));
+        let what = match plan.what {
+            DeletedWhat::Attendance => counted(count, "passage"),
+            DeletedWhat::Photos => counted(count, "photo"),
+            DeletedWhat::Faces => format!(
+                "templates and photos of {}: {}",
+                counted(count, "worker"),
+                first(&plan.workers, count)
+            ),
+        };
+        let before = before.unwrap_or_default();
+        let _ = writeln!(out, "deletion  {}: on {on}, {what}{before}", plan.what);
+    }
+    if deletions.absent > 0 {
+        let _ = writeln!(
+            out,
+            "absent    {} without a sign for 180 days: {}; remove those who have left",
+            counted(deletions.absent, "worker"),
+            first(&deletions.absent_workers, deletions.absent)
+        );
+    }
+}
+
+/// Returns the first ids of a list, for people.
+fn first(ids: &[WorkerId], count: u64) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = ids.iter().take(SHOWN).map(WorkerId::as_str).collect();
+    let more = if count > shown.len() as u64 { ", …" } else { "" };
+    shown.join(", ") + more
 }
 
 fn human(status: &Status) -> String {
@@ -129,6 +178,7 @@ fn human(status: &Status) -> String {
     }
     let clock = if status.clock.synced { "synchronised" } else { "NOT synchronised" };
     let _ = writeln!(out, "clock     {}, {clock}", status.clock.now);
+    deletions(&mut out, &status.deletions);
     let mib = |bytes: Option<u64>| known(bytes.map(|bytes| bytes >> 20));
     let _ = writeln!(
         out,

@@ -14,20 +14,25 @@ use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
 
-use super::{Context, WholeFile};
+use super::{
+    Context, WholeFile,
+    evidence::{Fingerprint, fingerprint},
+};
 use crate::{
     attendance::{
         Record,
-        merge::{Extent, Gathered},
+        export::{Extent, HeadOf, Trust},
+        merge::Gathered,
         print::{self, Document, hours},
         timesheet::{
-            At, Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet,
+            At, Days, ListedSeparately, Note, SheetFilter, Text, Timesheet, Totals, still_inside,
+            timesheet,
         },
     },
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
     roster::WorkerId,
-    services::{AttendanceQuery, WorkerShown},
+    services::{AttendanceQuery, HeadShown, WorkerShown},
     words::counted,
 };
 
@@ -35,7 +40,8 @@ use crate::{
 #[command(after_help = "Examples:
   gatehouse timesheet --month 2026-10
   gatehouse timesheet --month 2026-10 --format xlsx --out 2026-10.xlsx --team \"钢筋一班\"
-  gatehouse timesheet --month 2026-10 --with south.jsonl --format csv --out 2026-10.csv")]
+  gatehouse timesheet --month 2026-10 --with south.jsonl --fingerprint HEX --out 2026-10.csv \\
+    --format csv")]
 pub(super) struct Arguments {
     /// The month, such as 2026-10
     #[arg(long, value_parser = month, display_order = 1)]
@@ -53,8 +59,14 @@ pub(super) struct Arguments {
     /// more
     #[arg(long = "with", value_name = "FILE", display_order = 8)]
     exports: Vec<PathBuf>,
+    /// The fingerprint of another gateway's key, as `evidence head` shows it there. Repeat for more
+    #[arg(long, value_name = "HEX", value_parser = fingerprint, display_order = 9)]
+    fingerprint: Vec<Fingerprint>,
+    /// Take also files without valid proofs, or of an unknown key. The sheet says so in red
+    #[arg(long, display_order = 10)]
+    unverified: bool,
     /// This id is one person, although the gateways have different names for it. Repeat for more
-    #[arg(long, value_name = "ID", display_order = 9)]
+    #[arg(long, value_name = "ID", display_order = 11)]
     same_person: Vec<String>,
     /// table: sums by worker; csv and xlsx: each day too
     #[arg(long, value_enum, display_order = 2)]
@@ -117,12 +129,16 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let path = file.path.display().to_string();
     file.finish()?;
     eprintln!(
-        "gatehouse: {path}: {}, {} hours{}",
+        "gatehouse: {path}: {}, {} hours{}{}",
         counted(document.sheet.workers, "worker"),
         hours(document.sheet.total.minutes),
         match document.sheet.total.unconfirmed.minutes {
             0 => String::new(),
             unconfirmed => format!(", {} hours unconfirmed", hours(unconfirmed)),
+        },
+        match document.sheet.total.disputed.minutes {
+            0 => String::new(),
+            disputed => format!(", {} hours disputed", hours(disputed)),
         }
     );
     Ok(ExitCode::SUCCESS)
@@ -133,7 +149,9 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     let first = arguments.month;
     let days =
         Days::new(first, first.last_of_month(), timezone, site.day_starts_at).context("--month")?;
-    let mut gathered = Gathered::new(&days);
+    let fingerprints = arguments.fingerprint.iter().map(|known| known.0).collect();
+    let trust = Trust { fingerprints, unverified: arguments.unverified };
+    let mut gathered = Gathered::new(&days, trust);
     let (from, to) = days.range();
     // With exports, the query names no worker: the worker may be known only to another gateway.
     let worker = arguments.worker.clone().filter(|_| arguments.exports.is_empty());
@@ -154,7 +172,15 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         })
         .await?;
     taken.map_err(anyhow::Error::msg)?;
-    gathered.own(&own);
+    let head = match client.ask::<HeadShown>(&Request::Head).await {
+        Ok(HeadShown { tree_size, root, at, fingerprint, .. }) => {
+            Some(HeadOf { tree_size, root, signed_at: at, fingerprint })
+        }
+        // A ledger that cannot be signed must not cost the sheet, which says so.
+        Err(ClientError::Refused(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    gathered.own(&own, head);
     for path in &arguments.exports {
         let name = file_name(path);
         let file = File::open(path).with_context(|| path.display().to_string())?;
@@ -176,8 +202,11 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     if inside > 0 {
         notes.push(Note::StillInside { workers: inside });
     }
-    let ours: BTreeSet<Text> =
-        passes.iter().filter(|p| *p.ledger == *own.ledger).map(|p| p.worker.clone()).collect();
+    let ours: BTreeSet<Text> = passes
+        .iter()
+        .filter(|p| *p.ledger == *own.ledger || own.earlier.contains_key(&*p.ledger))
+        .map(|p| p.worker.clone())
+        .collect();
     let mut sheet = timesheet(passes, &days, &only);
     notes.extend(sheet.notes());
     id_tails(&mut client, &ours, &mut sheet).await?;
@@ -249,7 +278,8 @@ fn human(document: &Document, by_day: bool) -> String {
     let sheet = &document.sheet;
     let mut text = format!("{} ({}) {}\n\n", document.site, document.project, document.month);
     if by_day {
-        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "PASSAGES", ""];
+        let columns =
+            ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "DISPUTED", "PASSAGES", ""];
         let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
             let at = |at: Option<At>| at.map_or_else(|| "-".to_owned(), |at| at.on(day.date));
             let flags: Vec<_> = day.flags.iter().map(|flag| flag.english()).collect();
@@ -259,6 +289,7 @@ fn human(document: &Document, by_day: bool) -> String {
                 at(day.last_out),
                 hours(day.minutes),
                 shown(day.minutes_unconfirmed, hours),
+                shown(day.minutes_disputed, hours),
                 print::stretches(day),
                 flags.join(", "),
             ]
@@ -274,6 +305,8 @@ fn human(document: &Document, by_day: bool) -> String {
         "HOURS",
         "DAYS UNCONFIRMED",
         "HOURS UNCONFIRMED",
+        "DAYS DISPUTED",
+        "HOURS DISPUTED",
         "NO ENTRY",
         "NO EXIT",
         "ADDED",
@@ -285,6 +318,8 @@ fn human(document: &Document, by_day: bool) -> String {
         cells.extend([totals.days_present.to_string(), hours(totals.minutes)]);
         cells.push(shown(totals.unconfirmed.days.into(), |days| days.to_string()));
         cells.push(shown(totals.unconfirmed.minutes, hours));
+        cells.push(shown(totals.disputed.days.into(), |days| days.to_string()));
+        cells.push(shown(totals.disputed.minutes, hours));
         let counts = [totals.missing_in, totals.missing_out, totals.supplements];
         cells.extend(counts.map(|n| shown(n.into(), |n| n.to_string())));
         cells.push(with);
@@ -303,10 +338,12 @@ fn human(document: &Document, by_day: bool) -> String {
     }));
     lines.push(line(["(all)", "", "", &counted(sheet.workers, "worker")], &sheet.total));
     let _ = writeln!(text, "{}\n", super::table(&columns, lines));
-    if !sheet.disputed.is_empty() {
-        let disputed = counted(sheet.disputed.len(), "disputed record");
-        let verb = if sheet.disputed.len() == 1 { "is" } else { "are" };
-        let _ = writeln!(text, "{disputed} {verb} not counted");
+    for disputed in &sheet.disputed {
+        let by = disputed.disputed_by().unwrap_or_default();
+        let ListedSeparately { seq, worker, name, direction, at, .. } = disputed;
+        let at = at.minute();
+        let _ =
+            writeln!(text, "disputed: record {seq}, {worker} {name}, {direction} {at}; by {by}");
     }
     if !sheet.undated.is_empty() {
         let columns =
@@ -337,6 +374,12 @@ fn human(document: &Document, by_day: bool) -> String {
             counted(source.records, "record"),
             source.read_at.minute()
         );
+        if let Some(HeadOf { tree_size, root, fingerprint, .. }) = &source.head {
+            let _ = writeln!(
+                text,
+                "  signed head: {tree_size} entries, root {root}, key fingerprint {fingerprint}"
+            );
+        }
     }
     text
 }

@@ -178,7 +178,8 @@ async fn history(context: &Context, id: WorkerId) -> anyhow::Result<()> {
         let is_corrected = !e["corrected_at"].is_null() && e["corrected_at"] != e["at"];
         lines.extend(is_corrected.then(|| format!("the clock showed {}", text(&e["at"]))));
         lines.extend((!e["undated"].is_null()).then(|| "the time has no date".to_owned()));
-        lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: disputed")));
+        let what = if e["kind"] == "withdrawal" { "counts again" } else { "disputed" };
+        lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: {what}")));
         let why = [&e["reason"], &e["alike_reason"]].into_iter().find(|why| !why.is_null());
         let why = text(why.unwrap_or(&Value::Null));
         vec![

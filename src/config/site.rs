@@ -187,6 +187,10 @@ pub struct RosterRules {
     pub require_consent: bool,
     /// Whether a worker needs a safety training to enter.
     pub require_training: bool,
+    /// Number of days after a worker's last day after which templates and photos are erased; 0:
+    /// they are not erased by date.
+    #[serde(deserialize_with = "value::whole::<_, _, 0, 3_650>")]
+    pub erase_after_days: u16,
     /// The group whose members may change the roster and release lanes; `None`: all users of the
     /// control socket may.
     #[serde(deserialize_with = "value::group")]
@@ -195,7 +199,12 @@ pub struct RosterRules {
 
 impl Default for RosterRules {
     fn default() -> RosterRules {
-        RosterRules { require_consent: true, require_training: false, admin_group: None }
+        RosterRules {
+            require_consent: true,
+            require_training: false,
+            erase_after_days: 90,
+            admin_group: None,
+        }
     }
 }
 

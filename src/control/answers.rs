@@ -123,6 +123,9 @@ impl Connection<'_> {
                 self.items(happened).await?;
                 self.done(Counted { count }).await
             }
+            Request::ConfirmRoster(confirm) => {
+                self.done(services.confirm_roster(confirm, by).await?).await
+            }
             Request::Attendance(query) => {
                 if query.export {
                     services.record_reading(AccessWhat::Attendance, &by).await;
@@ -132,6 +135,14 @@ impl Connection<'_> {
                     self.items(records).await?;
                 }
                 self.done(&listing.extent).await
+            }
+            Request::Export(query) => {
+                services.record_reading(AccessWhat::Attendance, &by).await;
+                let mut export = services.export(query).await?;
+                while let Some(lines) = export.next().await? {
+                    self.pieces(&lines).await?;
+                }
+                self.done(&export.listing.extent).await
             }
             Request::PassagePhoto { of } => {
                 let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
@@ -149,6 +160,7 @@ impl Connection<'_> {
                 self.done(services.supplement(addition, by).await?).await
             }
             Request::Dispute(dispute) => self.done(services.dispute(dispute, by).await?).await,
+            Request::Withdraw(withdraw) => self.done(services.withdraw(withdraw, by).await?).await,
             Request::Release(release) => {
                 self.done(services.release(release, by, None).await?).await
             }
@@ -157,9 +169,9 @@ impl Connection<'_> {
             Request::Head => self.done(services.head().await?).await,
             Request::Evidence(query) => {
                 let package = services.evidence(query, &by).await?;
-                self.pieces(&package).await?;
-                let sha256 = hex::encode(Sha256::digest(&package));
-                self.done(PackageSent { bytes: package.len(), sha256 }).await
+                self.pieces(&package.bytes).await?;
+                let sha256 = hex::encode(Sha256::digest(&package.bytes));
+                self.done(PackageSent { bytes: package.bytes.len(), sha256 }).await
             }
             Request::Health(query) => {
                 let outages = services.health(query).await?;

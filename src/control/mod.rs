@@ -17,5 +17,5 @@ pub use self::wire::Wire;
 pub use self::{
     client::{Client, ClientError},
     protocol::{AuditProgress, PackageSent, PhotoShown, Piece, Request},
-    server::{listen, serve},
+    server::{listen, refuse, serve},
 };

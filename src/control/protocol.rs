@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, HealthQuery,
-        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, ExportQuery,
+        Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -34,7 +35,10 @@ pub enum Request {
     History {
         id: WorkerId,
     },
+    ConfirmRoster(ConfirmRoster),
     Attendance(AttendanceQuery),
+    /// Records with their proofs, as the lines of a file; in pieces, as hexadecimal digits.
+    Export(ExportQuery),
     /// The photo of a passage, in pieces, as hexadecimal digits.
     PassagePhoto {
         of: PassageAsked,
@@ -46,6 +50,7 @@ pub enum Request {
     },
     Supplement(Addition),
     Dispute(Dispute),
+    Withdraw(Withdraw),
     Release(Release),
     Mode(ModeChange),
     /// The public half of the signing key.
@@ -74,6 +79,7 @@ impl Request {
                 | Request::Worker { .. }
                 | Request::History { .. }
                 | Request::Attendance(_)
+                | Request::Export(_)
                 | Request::Onsite { .. }
                 | Request::SigningKey
                 | Request::Head
@@ -83,7 +89,7 @@ impl Request {
     }
 }
 
-/// A piece of a passage's photo, or of an evidence package.
+/// A piece of a passage's photo, of an evidence package or of an export.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Piece {
     pub hex: String,

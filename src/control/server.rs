@@ -102,6 +102,23 @@ pub async fn serve(
     std::fs::remove_file(path)
 }
 
+/// Answers each request with this problem, for as long as it is polled. One client is answered at a
+/// time, and each has 200 ms for its request.
+pub async fn refuse(listener: &UnixListener, problem: &str) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let mut wire = Wire::new(stream);
+        let answered = async {
+            wire.receive_json::<serde_json::Value>().await?;
+            wire.send_json(&Reply::<()>::Error(Failure::new(Code::Storage, problem))).await
+        };
+        let _ = tokio::time::timeout(ACCEPT_PAUSE, answered).await;
+    }
+}
+
 /// Returns what this user may do at most.
 fn rank(services: &Services, by: &Actor) -> Rank {
     if by.uid == 0 || by.uid == nix::unistd::geteuid().as_raw() {

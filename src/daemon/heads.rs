@@ -16,17 +16,24 @@ const HEAD_EVERY: Duration = Duration::from_secs(300);
 /// Interval between two attempts after a failure.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Signs a head at the start and at each [`HEAD_EVERY`], until cancelled.
-pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToken) {
+/// Compares the ledger with the newest head, before a newer one takes its place.
+async fn check_head(services: &Services) {
     match services.check_head().await {
         Ok(None) => {}
+        Ok(Some(_)) if services.heads.borrow().broken.is_some() => {}
         Ok(Some(size)) => {
             tracing::error!(size, "the ledger is not the one that this gateway signed");
             services.heads.send_modify(|state| state.broken = Some(size));
         }
         Err(error) => tracing::warn!(%error, "the newest tree head is not compared"),
     }
+}
+
+/// Signs a head at the start, at each [`HEAD_EVERY`], and after another program wrote to the
+/// database; until cancelled. The ledger is compared with the head before.
+pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToken) {
     let mut due = Monotonic::default();
+    let mut foreign = None;
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tokio::select! {
@@ -34,9 +41,12 @@ pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToke
             _ = tick.tick() => {}
         }
         let now = services.clock.monotonic();
-        if now < due {
+        let others = services.store.state().foreign_writes;
+        let written = foreign.replace(others) != Some(others);
+        if now < due && !written {
             continue;
         }
+        check_head(&services).await;
         match services.grow_tree().await {
             // The tree has not reached the ledger's end yet.
             Ok(None) => {}

@@ -1,13 +1,11 @@
-//! Maintenance of the database: records changes of the clock and the disk, audits the ledger, and
-//! prunes old entries.
+//! Maintenance of the database: records changes of the clock and the disk, and audits the ledger.
 //!
-//! In: the clock, the store's state, the retention. Out: ledger entries, and the audit's result for
-//! `status`.
+//! In: the clock, the store's state. Out: ledger entries.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use rusqlite::Transaction;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -16,12 +14,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, ClockWatch, LastTrusted, Monotonic},
-    ledger::{
-        self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
-        audit::{self, Fault, Finding},
-    },
-    roster::{self, Day},
-    services::{Audit, Failure, Services},
+    ledger::{Body, Detail, DiskState, Ledger},
+    roster::Day,
+    services::{Checker, Services},
     store::{self, Priority, Store, StoreError, StoreState},
 };
 
@@ -33,21 +28,14 @@ const QUIET: Duration = Duration::from_secs(60);
 /// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// Maximum number of failed reads of a batch in a row. After it, the batch's entries are read one
-/// at a time, and each that cannot be read counts as damaged.
-const UNREAD: u32 = 10;
-/// Interval between two searches for entries whose retention is over; the second one is for a
-/// failed search, and for a clock that is not synchronised.
-const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
-const PRUNE_AGAIN: Duration = Duration::from_secs(600);
 /// Interval between writes of the last time at which the clock was trusted. A new day is written at
 /// once.
 const TRUSTED_EVERY: Duration = Duration::from_secs(3600);
 /// Interval after a write of it that failed.
 const TRUSTED_AGAIN: Duration = Duration::from_secs(60);
-/// Maximum number of entries that one check audits. The audit of a ledger of three years takes
-/// hours without a visible load.
-const AUDITED: u64 = 200;
+/// Maximum number of entries that one check audits. The audit of a ledger of three years takes half
+/// an hour without a visible load.
+const AUDITED: u64 = 1000;
 
 pub(super) struct Maintenance {
     store: Store,
@@ -55,22 +43,14 @@ pub(super) struct Maintenance {
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     last_trusted: Arc<LastTrusted>,
+    timezone: TimeZone,
     /// The day that was written, and the time of the next write.
     trusted: (Option<Day>, Monotonic),
     disk: DiskWatch,
     pending: Pending<Body>,
-    /// The index of the next entry to audit; `None` after the whole ledger was audited once.
-    audit_from: Option<u64>,
-    /// Number of failed reads in a row.
-    unread: u32,
-    /// The index before which entries are audited one at a time.
-    singly_before: u64,
+    checker: Arc<Checker>,
     /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
-    audit: watch::Sender<Audit>,
-    retention: Retention,
-    /// Time of the next search for old entries.
-    prune_at: Monotonic,
 }
 
 impl Maintenance {
@@ -81,16 +61,12 @@ impl Maintenance {
             clock: services.clock.clone(),
             watch,
             last_trusted: services.last_trusted.clone(),
+            timezone: services.retention.timezone.clone(),
             trusted: (None, services.clock.monotonic()),
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: Pending::new(PENDING),
-            audit_from: Some(0),
-            unread: 0,
-            singly_before: 0,
+            checker: services.checker.clone(),
             commits: (0, services.clock.monotonic()),
-            audit: services.audit.clone(),
-            retention: services.retention.clone(),
-            prune_at: services.clock.monotonic(),
         }
     }
 
@@ -107,8 +83,7 @@ impl Maintenance {
             }
             self.keep_trusted().await;
             self.look().await;
-            self.audit().await;
-            self.prune().await;
+            self.checker.turn(AUDITED, self.clock.monotonic()).await;
         }
     }
 
@@ -120,7 +95,7 @@ impl Maintenance {
             return;
         }
         self.last_trusted.observe(stamp);
-        let day = Day::at(stamp, &self.last_trusted, &self.retention.timezone);
+        let day = Day::at(stamp, &self.last_trusted, &self.timezone);
         let (kept, next) = self.trusted;
         let is_new = kept.is_some_and(|kept| kept != day);
         if now < next && !is_new {
@@ -135,90 +110,6 @@ impl Maintenance {
             // The store says by itself that the disk fails.
             Err(_) => (None, now + TRUSTED_AGAIN),
         };
-    }
-
-    /// Audits the next few entries in the database.
-    async fn audit(&mut self) {
-        let Some(from) = self.audit_from else { return };
-        let singly = from < self.singly_before;
-        let limit = if singly { 1 } else { AUDITED };
-        let id = self.ledger.id;
-        let audited = self.store.read(move |tx| audit::part(tx, id, from, limit)).await;
-        let (damaged, next) = match audited {
-            Ok(audited) => {
-                self.unread = 0;
-                audited
-            }
-            // A read that fails now may succeed later.
-            Err(_) if !singly && self.unread < UNREAD => {
-                self.unread += 1;
-                return;
-            }
-            Err(error) => {
-                // If the size cannot be read, the failure is not one of entries.
-                let size: Result<u64, LedgerError> = self.store.read(ledger::size).await;
-                let Ok(size) = size else { return };
-                self.unread = 0;
-                if !singly {
-                    self.singly_before = from.saturating_add(AUDITED).min(size);
-                    return;
-                }
-                tracing::error!(from, %error, "this ledger entry cannot be read");
-                (vec![Finding { index: from, fault: Fault::Bytes }], Some(from + 1))
-            }
-        };
-        for Finding { index, fault } in &damaged {
-            tracing::error!(index, %fault, "this ledger entry is damaged or was altered");
-        }
-        self.audit_from = next;
-        self.audit.send_if_modified(|audit| audit.found(&damaged));
-    }
-
-    /// Prunes entries whose retention is over: once a day, a few at each check, until none is left.
-    async fn prune(&mut self) {
-        let now = self.clock.monotonic();
-        if now < self.prune_at {
-            return;
-        }
-        match self.prune_some().await {
-            Ok(true) => {}
-            // A box that starts each morning has a synchronised clock only later.
-            Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
-            Ok(false) => self.prune_at = now + PRUNE_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "old entries are not deleted yet");
-                self.prune_at = now + PRUNE_AGAIN;
-            }
-        }
-    }
-
-    /// Prunes one batch. Returns whether there may be more.
-    async fn prune_some(&mut self) -> Result<bool, Failure> {
-        let (ledger, retention, stamp) =
-            (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
-        let rules = retention.clone();
-        let before = self.store.read(move |tx| ledger::prunable(tx, stamp, &rules)).await?;
-        if let Some(before) = before {
-            let prune = self.store.write(Priority::Upkeep, move |tx| ledger.prune(tx, before));
-            prune.await?;
-            return Ok(true);
-        }
-        let told = self.store.write(Priority::Upkeep, move |tx| {
-            let entries = ledger.tell_pruned(tx, stamp, &retention)?;
-            // While no entry may be pruned, no removed worker is forgotten either.
-            let over = stamp.synced && retention.kept_until().is_some();
-            let forgotten = match ledger::pruned_before(tx)? {
-                before if over && before > 0 => roster::forget_removed(tx)?,
-                _ => 0,
-            };
-            Ok::<_, Failure>((entries, forgotten))
-        });
-        let (entries, forgotten) = told.await?;
-        if entries > 0 || forgotten > 0 {
-            tracing::info!(entries, forgotten, "deleted old entries and removed workers");
-            self.store.checkpoint().await?;
-        }
-        Ok(false)
     }
 
     async fn look(&mut self) {

@@ -6,6 +6,8 @@
 //! the daemon again.
 
 mod alarms;
+mod beginning;
+mod deletion;
 mod heads;
 mod journal;
 mod maintenance;
@@ -13,6 +15,7 @@ mod online;
 mod opening;
 mod parts;
 mod pending;
+mod waiting;
 mod watchdog;
 
 use std::{collections::HashMap, sync::Arc, thread, time::Duration};
@@ -26,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
+    beginning::{Begun, NotBegun, begin},
     heads::sign_heads,
     journal::{keep_journal, record_shutdown},
     maintenance::Maintenance,
@@ -48,10 +52,10 @@ use crate::{
     },
     ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
-    services::{CameraPanel, LanePanel, Services},
+    services::{CameraPanel, Checker, LanePanel, Services},
     status,
     store::{
-        self, SigningKey, Store, StoreError, StoreThread,
+        Store, StoreThread,
         photo_store::{self, PhotoStore},
     },
     supervision::Heartbeats,
@@ -152,23 +156,20 @@ async fn empty_log(store: &Store) {
 /// Starts a gate. The cameras open after the passages that a crash left open are closed.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let vision = load_vision(&config.models).await?;
-    let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
-    // These come before the ledger records the start, so that a start that fails here again and
-    // again leaves no entries.
-    let metrics = match config.metrics.listen {
-        Some(address) => Some((address, status::listen_for_metrics(address).await)),
-        None => None,
+    let mut listener = None;
+    let begun = loop {
+        let problem = match begin(config, &clock, &vision, &mut listener).await {
+            Ok(begun) => break begun,
+            Err(NotBegun::Other(error)) => return Err(error),
+            Err(NotBegun::Disk(problem)) => problem,
+        };
+        // Without its database the gate cannot work, and no one would know why. Clients get the
+        // reason until the disk is well.
+        waiting::wait(config, &problem, &mut listener).await?;
     };
+    let Begun { store, mut store_thread, metrics, started, key, opened } = begun;
     let socket = config.control.socket.clone();
-    let listener = control::listen(config)
-        .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
-    let started = clock.monotonic();
-    failpoint::at("start.opened");
-    let stamp = clock.stamp();
-    let recorded = store.read(|tx| Ok::<_, StoreError>(store::recorded_key(tx)?)).await?;
-    let key = SigningKey::settled(&config.storage, recorded).map_err(StoreError::from)?;
-    let key = Arc::new(key);
-    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
+    let listener = listener.context("the control socket is closed")?;
     failpoint::at("start.committed");
     empty_log(&store).await;
     let origin = Origin {
@@ -238,6 +239,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         // Each link has its own queue and share.
         commands: mpsc::channel(uplink::COMMANDS).0,
         memory: memory.share(),
+        storage_dir: config.storage.dir.clone(),
         cancel: cancel_links.clone(),
     };
     let (upstreams, links) = links(config, &context, &memory, &opened.ledger, &ended)?;
@@ -246,9 +248,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let cameras = parts.feeds.len();
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
+    let audit = watch::Sender::default();
+    let (checked, id) = (store.clone(), opened.ledger.id);
+    let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
     let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
+        checker: Arc::new(checker),
         heads,
+        roster_stale: watch::Sender::new(opened.roster_stale),
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
@@ -275,10 +282,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         readings: Default::default(),
+        photo_keep_days: config.storage.photo_keep_days,
+        deletions: watch::Sender::default(),
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
-        audit: watch::Sender::default(),
+        audit,
         alarm_limits: config.alarms,
         alarms: watch::Sender::default(),
         photo_store,
@@ -311,6 +320,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
+    let deleting = deletion::delete(services.clone(), cancel.clone());
+    keep("deletion", &ended, deleting);
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
     keep("the alarms' task", &ended, keeper.run(cancel.clone()));
 

@@ -1,6 +1,6 @@
 //! The first transaction of a start: opens the ledger and loads the roster and the stored states.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use rusqlite::Transaction;
 
@@ -34,14 +34,16 @@ pub(super) struct Opened {
     /// The stored health of each lane's passage sensors.
     pub(super) sensors: HashMap<String, [Health; 2]>,
     pub(super) alarms: alarms::Kept,
+    /// Whether the roster is in doubt.
+    pub(super) roster_stale: bool,
     /// The number of records without a date.
     pub(super) undated: u64,
     /// The signing key in whose place the present one came, without its endorsement.
     pub(super) replaced_key: Option<PublicKey>,
 }
 
-/// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
-/// records this start and a changed configuration.
+/// Runs one transaction: succeeds a ledger that was set aside, goes on after a lost end, closes the
+/// passages that a crash left open, and records this start and a changed configuration.
 pub(super) async fn open(
     store: &Store,
     config: &Config,
@@ -59,10 +61,16 @@ pub(super) async fn open(
             let ledger = Ledger::open(tx, upstreams)?;
             let mut gap = ledger::gap_at_start(tx, stamp)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
-                succeed(tx, &ledger, stamp, &sealer, &lanes, &old)?;
+                succeed(tx, &ledger, stamp, &sealer, &lanes, &old, &dir)?;
                 let last = old.database.and_then(|old| ledger::last_stamp(&old).ok().flatten());
                 gap = last.and_then(|last| Gap::at_start(last, false, stamp));
             }
+            if let Some(mark) = store::lost_end(tx, &dir)? {
+                let lost = ledger.lose(tx, stamp, mark)?;
+                tracing::error!(lost = ?lost.entry.body, "the database has lost its end: the ledger goes on with a later seq");
+                roster::doubt(tx, lost.entry.index)?;
+            }
+            store::count_start(tx)?;
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
                 tracing::warn!(interrupted, "closed passages without an outcome as unconfirmed");
@@ -87,6 +95,7 @@ pub(super) async fn open(
                 None => made_gateway_id(tx)?,
             };
             let roster = roster::load(tx, &sealer, &model)?;
+            let roster_stale = roster::stale_since(tx)?.is_some();
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
             let last_trusted = store::meta(tx, LAST_TRUSTED)?.and_then(|ms| ms.try_into().ok());
             let last_trusted = LastTrusted::new(last_trusted.map(i64::from_be_bytes));
@@ -114,6 +123,7 @@ pub(super) async fn open(
                 modes,
                 sensors,
                 alarms,
+                roster_stale,
                 undated,
                 replaced_key,
             })
@@ -142,7 +152,7 @@ fn key_change(tx: &Transaction<'_>, key: PublicKey) -> Result<Option<SigningKeyC
     Ok(Some(SigningKeyChange { key, predecessor, endorsement: None, by: None }))
 }
 
-/// Makes the first entry of a ledger that succeeds a damaged one. Carries over the roster, the
+/// Makes the first entry of a ledger that succeeds a damaged one, or an older copy. Carries over the roster, the
 /// gateway's id and other states from the old database, as far as they can be read.
 fn succeed(
     tx: &Transaction<'_>,
@@ -151,10 +161,12 @@ fn succeed(
     sealer: &store::Sealer,
     lanes: &[String],
     old: &Predecessor,
+    dir: &Path,
 ) -> Result<(), Failure> {
     let found = store::why_set_aside(&old.place);
     let mut detail = Detail::new("damaged").with("problem", found);
     let (mut predecessor, mut head, mut carried) = (None, None, CarriedOver::default());
+    let place = &old.place;
     if let Some(old) = &old.database {
         let kept = |key: &str| store::meta(old, key).ok().flatten();
         predecessor = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
@@ -187,8 +199,12 @@ fn succeed(
                 commands::forget(tx, upstream, stamp.wall_ms)?;
             }
         }
+        let renewed = store::was_renewed(place);
+        let is_copy = store::older_copy(old, dir).is_ok_and(|mark| mark.is_some());
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
         detail.code = match waiting {
+            _ if is_copy => "older_copy",
+            _ if renewed => "ledger_renewed",
             Ok(0) => "damaged",
             Ok(_) => "damaged_unacknowledged",
             Err(_) => "damaged_acknowledgements_unknown",
@@ -200,10 +216,13 @@ fn succeed(
     }
     let CarriedOver { workers, lost: workers_lost } = carried;
     let set_aside = old.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "the ledger was damaged: a new one succeeds it");
+    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "a new ledger succeeds the one that was set aside");
     let set_aside = format!("set-aside/{set_aside}");
     let successor = Successor { predecessor, head, set_aside, detail, workers, workers_lost };
-    ledger.append(tx, stamp, successor)?;
+    let first = ledger.append(tx, stamp, successor)?;
+    if workers > 0 {
+        roster::doubt(tx, first.entry.index)?;
+    }
     Ok(store::succeeded(tx)?)
 }
 

@@ -1,6 +1,7 @@
 //! Tests of packages, made from a ledger in a real database.
 
 use rusqlite::{Connection, Transaction};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{package::*, verify::*, *};
@@ -9,11 +10,11 @@ use crate::{
     clock::{BootId, Stamp},
     config::Direction,
     ledger::{
-        self, Actor, Enrolment, Grant, Head, HeadError, Ledger, Outcome, SignedHead, Via,
+        self, Actor, Altered, Enrolment, Grant, Head, HeadError, Ledger, Outcome, SignedHead, Via,
         commitment, growth,
     },
     roster::{Identity, Person, WorkerId},
-    store::{SCHEMA, SigningKey, set_meta},
+    store::{Mark, SCHEMA, SigningKey, set_meta},
     turnstile::PassageId,
 };
 
@@ -140,14 +141,46 @@ impl Gateway {
             span_ms: (MORNING_MS - 2 * DAY_MS, MORNING_MS + 30 * DAY_MS),
         };
         let worker: WorkerId = id.parse().unwrap();
+        let none = Altered::default();
         let package =
-            collect(&tx, &origin(), &worker, period, &head, Some(&identity()), earlier).unwrap();
+            collect(&tx, &origin(), &worker, (period, &none), &head, Some(&identity()), earlier)
+                .unwrap();
         package.sign(&self.key).unwrap()
     }
 }
 
 fn refused(package: &Package) -> Refused {
     verify(&package.encode().unwrap(), &Known::default()).unwrap_err()
+}
+
+#[test]
+fn a_package_of_a_ledger_that_lost_its_end_says_so_and_holds_no_proof_for_a_lost_head() {
+    let mut gateway = Gateway::new(1, &["W001", "W002"], 3);
+    let kept = gateway.sign();
+    gateway.pass("W001", Direction::Entry, MORNING_MS + 4 * DAY_MS);
+    let gone = gateway.sign();
+    let (size, seq) = gateway.change(|tx, ledger| {
+        let last = ledger::last_seq(tx).unwrap();
+        tx.execute("DELETE FROM entry WHERE idx >= ?1", [kept.head.size]).unwrap();
+        // A shortened database has the tree of its own end.
+        tx.execute("DELETE FROM meta WHERE key = 'tree_edge'", []).unwrap();
+        let mark = Mark { starts: 1, seq: last, entries: gone.head.size };
+        ledger.lose(tx, stamp(MORNING_MS + 5 * DAY_MS), mark).unwrap();
+        (kept.head.size, last)
+    });
+    gateway.pass("W001", Direction::Entry, MORNING_MS + 5 * DAY_MS);
+    let package = gateway.package("W001", &[kept.bytes.clone(), gone.bytes.clone()]);
+    let known = Known { fingerprint: None, head: Some(gone.bytes) };
+    let report = verify(&package.encode().unwrap(), &known).unwrap();
+    assert_eq!(report.begins_with, [kept.head.size]);
+    assert!(!report.anchor.earlier_head);
+    let [gap] = &report.lost[..] else { panic!("{report:?}") };
+    assert_eq!((gap.index, gap.entries), (size, 2), "{gap:?}");
+    assert!((gap.first..=gap.last).contains(&seq), "{gap:?}");
+    // Another worker's package says it too.
+    let package = gateway.package("W002", &[]);
+    let report = verify(&package.encode().unwrap(), &Known::default()).unwrap();
+    assert_eq!((report.lost.len(), report.attendance.len()), (1, 6));
 }
 
 #[test]
@@ -175,6 +208,27 @@ fn a_package_proves_one_workers_attendance_and_says_what_anchors_it() {
     assert!(!report.anchor.earlier_head);
     let other = Known { fingerprint: Some([0; 32]), head: None };
     assert!(matches!(verify(&bytes, &other), Err(Refused::OtherFingerprint { .. })));
+}
+
+#[test]
+fn the_sheet_masks_the_id_number_and_its_code_has_digest_and_signature() {
+    let mut gateway = Gateway::new(1, &["W001"], 2);
+    let package = gateway.package("W001", &[]);
+    let bytes = package.encode().unwrap();
+    let report = verify(&bytes, &Known::default()).unwrap();
+    let html = sheet(&report, "W<1>.cbor", jiff::civil::Time::constant(4, 0, 0, 0)).unwrap();
+    assert!(html.contains("居民身份证 **************0011"), "{html}");
+    assert!(!html.contains("110101199003070011") && html.contains("W&lt;1&gt;.cbor"), "{html}");
+    assert!(html.contains("合计：出勤 2 天<td>16:00"), "{html}");
+    // A clock in 1970 recorded a passage that belongs to these days.
+    let mut by_other_clock = report.clone();
+    by_other_clock.attendance[0].at = "1970-01-01T08:00:00.000+08:00".into();
+    let other = sheet(&by_other_clock, "W001.cbor", Default::default()).unwrap();
+    assert!(other.contains("另有 1 条记录") && !html.contains("另有"), "{other}");
+    let code = code(&report);
+    let words: Vec<&str> = code.split(' ').collect();
+    assert_eq!(words[2], hex::encode_upper(Sha256::digest(&bytes)));
+    assert_eq!(words[3], hex::encode_upper(package.signature.unwrap()));
 }
 
 #[test]

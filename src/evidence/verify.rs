@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{
     health::{Journal, OutageShown},
@@ -18,7 +19,8 @@ use super::{
 use crate::{
     attendance::{Origin, Record},
     ledger::{
-        Body, CborError, Entry, Head, HeadError, Stored, commitment, leaf_hash,
+        Body, CborError, Dispute, Disputed, Entry, Head, HeadError, Kind as _, Lost, Stored,
+        commitment, leaf_hash,
         tree::{Hash, includes, is_consistent},
     },
     store::PublicKey,
@@ -90,9 +92,17 @@ pub struct Known {
 /// What a package proves.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// The SHA-256 hash of the file, and the gateway's signature in it, in hexadecimal digits. The
+    /// package's sheet has both in its QR code.
+    pub sha256: String,
+    pub signature: String,
     pub worker: String,
+    /// The worker's name in the newest entry that has one.
+    pub name: Option<String>,
     pub gateway: String,
     pub project: String,
+    /// The site's time zone.
+    pub timezone: String,
     pub ledger: String,
     pub from: String,
     pub until: String,
@@ -114,10 +124,27 @@ pub struct Report {
     pub id_number: Option<String>,
     /// Number of entries in the package.
     pub entries: usize,
+    /// Where the gateway has lost entries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Gap>,
     /// The attendance, as records are listed.
     pub attendance: Vec<Record>,
     /// Times in which the gate was down or blind: no record of these times is no absence.
     pub outages: Vec<OutageShown>,
+}
+
+/// Entries that the gateway has lost.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Gap {
+    /// They had this index and those after it.
+    pub index: u64,
+    /// When the gateway noticed.
+    pub at: String,
+    /// Their number, at least.
+    pub entries: u64,
+    /// The first and the last seq that they may have had.
+    pub first: u64,
+    pub last: u64,
 }
 
 /// Verifies a package. `known` is what the reader has from elsewhere.
@@ -151,11 +178,16 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
     let mut fingerprints: Vec<_> = keys.iter().map(|key| hex::encode(key.fingerprint())).collect();
     let fingerprint = fingerprints.pop().unwrap_or_default();
     let timezone = TimeZone::get(&package.timezone).unwrap_or(TimeZone::UTC);
-    let Package { gateway, project, worker, from, until, opened, .. } = package;
+    let Package { gateway, project, timezone: zone, worker, from, until, opened, .. } = package;
     let origin = Origin { gateway, project, timezone };
     let (id_type, id_number) = opened.map(|opened| (opened.id_type, opened.number)).unzip();
     let signed_at = Timestamp::from_millisecond(head.at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let attendance = attendance(&origin, &entries);
     Ok(Report {
+        sha256: hex::encode(Sha256::digest(bytes)),
+        signature: hex::encode(package.signature.unwrap_or_default()),
+        name: name(&attendance, &entries),
+        timezone: zone,
         worker,
         ledger: head.ledger.to_string(),
         from,
@@ -171,7 +203,8 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_type,
         id_number,
         entries: entries.len(),
-        attendance: attendance(&origin, &entries),
+        lost: gaps(&origin, &entries),
+        attendance,
         outages: outages(&origin, &entries),
         gateway: origin.gateway,
         project: origin.project,
@@ -203,7 +236,7 @@ fn entries(package: &Package, head: &Head) -> Result<Entries, Refused> {
 }
 
 /// Checks that each entry is about the worker: it names the worker, or it is about such an entry.
-/// Entries of the health journal are about everyone.
+/// Entries of the health journal, and entries `lost`, are about everyone.
 fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
     for (index, stored) in entries {
         let (index, body) = (*index, &stored.entry.body);
@@ -214,7 +247,7 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
             return Err(other());
         }
         let about = body.refers_to();
-        if about.is_empty() && !is_of_journal(body) {
+        if about.is_empty() && !is_of_journal(body) && body.word() != Lost::NAME {
             body.worker().ok_or_else(other)?;
         }
         // An entry is about earlier ones, which have been checked already.
@@ -299,11 +332,58 @@ fn anchored(
     if root == anchor.root { Ok(true) } else { Err(Refused::Inconsistent { size }) }
 }
 
+/// Returns the gaps that the package has.
+fn gaps(origin: &Origin, entries: &Entries) -> Vec<Gap> {
+    let gaps = entries.values().filter_map(|stored| match &stored.entry.body {
+        Body::Lost(Lost { first, last, entries, .. }) => Some(Gap {
+            index: stored.entry.index,
+            at: origin.time(stored.entry.stamp.timestamp()),
+            entries: *entries,
+            first: *first,
+            last: *last,
+        }),
+        _ => None,
+    });
+    gaps.collect()
+}
+
 /// Returns the records of the entries, in the order of the ledger.
 fn attendance(origin: &Origin, entries: &Entries) -> Vec<Record> {
+    let mut by_cause = BTreeMap::<u64, Vec<&Stored>>::new();
+    for stored in entries.values() {
+        if let Some(cause) = stored.entry.body.cause() {
+            by_cause.entry(cause).or_default().push(stored);
+        }
+    }
+    let about = |index: u64| by_cause.get(&index).into_iter().flatten();
+    // A dispute names the outcome that was recorded first.
+    let first = |stored: &Stored| match &stored.entry.body {
+        Body::Correction(correction) => correction.corrects.index,
+        _ => stored.entry.index,
+    };
     let records = entries.values().filter_map(|stored| {
         let cause = stored.entry.body.cause().and_then(|cause| entries.get(&cause)).cloned();
-        Record::of(origin, stored, cause)
+        let record = Record::of(origin, stored, cause)?;
+        let disputed = about(first(stored)).rev().find_map(|stored| {
+            let Body::Dispute(Dispute { reason, by, .. }) = &stored.entry.body else { return None };
+            let mut later = about(stored.entry.index);
+            let withdrawn = later.any(|s| matches!(s.entry.body, Body::Withdrawal(_)));
+            let (reason, by) = (reason.clone(), by.clone());
+            let (seq, stamp) = (stored.entry.seq.unwrap_or_default(), stored.entry.stamp);
+            (!withdrawn).then_some(Disputed { seq, reason, by, stamp })
+        });
+        Some(record.disputed_by(origin, disputed.as_ref()))
     });
     records.collect()
+}
+
+fn name(attendance: &[Record], entries: &Entries) -> Option<String> {
+    let recorded = attendance.last().map(|record| record.name.clone());
+    recorded.or_else(|| {
+        entries.values().rev().find_map(|stored| match &stored.entry.body {
+            Body::Enrolment(enrolment) => Some(enrolment.person.name.clone()),
+            Body::Amendment(amendment) => Some(amendment.person.name.clone()),
+            _ => None,
+        })
+    })
 }

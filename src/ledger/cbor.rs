@@ -152,6 +152,13 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, CborError> {
     }
 }
 
+/// Returns the bytes of the first value, and the bytes behind it; `None` if they do not begin with one.
+pub(super) fn first(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = bytes;
+    read(&mut rest, DEPTH, &mut Items::new()).ok()?;
+    bytes.split_at_checked(bytes.len() - rest.len())
+}
+
 fn malformed(what: &str) -> CborError {
     CborError::Malformed(what.to_owned())
 }

@@ -111,6 +111,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}; the number of its acknowledged records is not known",
     ),
     ("damaged_unacknowledged", "{problem}; {records} of its records were not yet acknowledged"),
+    (
+        "database_shortened",
+        "the database ended with record {last}, and more had been committed: the disk lost data that it \
+         had confirmed",
+    ),
     ("disk_error", "{problem}"),
     ("disk_free", "{mib} MiB free in {folder}"),
     ("faces_over", "over after {lasted_s:seconds}; {most} in all"),
@@ -178,6 +183,7 @@ const ENGLISH: &[(&str, &str)] = &[
         "the ledger is not the one of {size:entry} that this gateway signed: the database was altered, or an \
          older copy was put in its place",
     ),
+    ("ledger_renewed", "{problem}"),
     (
         "link_down",
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
@@ -194,6 +200,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ("no_passage_reports", "this controller does not report passages"),
     ("not_released", "not released: {problem}"),
     ("nothing_passed", "no one walked through in time"),
+    ("older_copy", "{problem}"),
     (
         "one_record_waits",
         "1 record has waited for {age_s:seconds}, though the broker is connected; if the number does \
@@ -219,6 +226,13 @@ const ENGLISH: &[(&str, &str)] = &[
         "replay_over",
         "{source} is over, so the lane sees no one on this side: to play it again and again, set \
          loop = true in the camera's settings",
+    ),
+    (
+        "roster_stale",
+        "the database lost entries, so the roster may be older than it should be: a worker who was \
+         suspended, barred or removed may pass, and each record is flagged. Check the roster \
+         (`gatehouse worker list`), bar or remove these workers again, then run `gatehouse roster \
+         confirm`. Replace the card or disk if no copy was put back",
     ),
     (
         "router_changed",

@@ -5,6 +5,7 @@
 //! An entry whose retention is over loses its bytes and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
+mod altered;
 mod attended;
 pub mod audit;
 mod by_hand;
@@ -12,13 +13,18 @@ pub mod cbor;
 mod corrections;
 mod dates;
 mod detail;
+mod drain;
 mod entry;
 mod evidence;
 pub mod growth;
 mod head;
 mod health;
+mod history;
 pub mod kinds;
+mod lost;
 mod outbox;
+mod planned;
+pub mod rescue;
 mod retention;
 mod signed_ack;
 pub mod tree;
@@ -28,27 +34,34 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
     clock::Stamp,
-    roster::WorkerId,
     store::{self, StoreError},
     turnstile::PassageId,
 };
+pub use altered::Altered;
 #[cfg(test)]
 pub use attended::attendance;
 pub use attended::{
-    AttendanceFilter, AttendancePage, Attended, Said, Search, Word, attended_lanes, latest_of_each,
+    AttendanceFilter, AttendancePage, Attended, Disputed, Said, Search, Word, attended_lanes,
+    latest_of_all, latest_of_each,
 };
 pub use cbor::CborError;
 pub use dates::{Bounds, Dated, Dates};
 pub use detail::{Detail, Param};
+pub use drain::{Drained, drained, next_to_drain, still_drains};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
+pub use history::history;
 pub use kinds::*;
+pub use lost::lost_at;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
-pub use retention::{Retention, prunable, pruned_before};
+pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
+pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
-pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
+pub use words::{
+    Actor, Alike, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -72,6 +85,8 @@ pub enum LedgerError {
     AlreadyAdded { seq: u64 },
     #[error("attendance {seq} is already disputed, by record {by_seq}")]
     AlreadyDisputed { seq: u64, by_seq: u64 },
+    #[error("attendance {seq} is not disputed")]
+    NotDisputed { seq: u64 },
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
     #[error("the tree head could not be signed: {0}; this is a fault in Gatehouse: report it")]
@@ -159,7 +174,11 @@ impl Ledger {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(StoreError::from)?;
         let (index, last_seq) = next(tx)?;
-        let seq = body.goes_upstream().then_some(last_seq + 1);
+        let seq = match &body {
+            // It has the seq after the lost ones.
+            Body::Lost(lost) => Some(lost.last + 1),
+            body => body.goes_upstream().then_some(last_seq + 1),
+        };
         let (ledger, ran_s, unknown) = (self.id, ran_s(tx, stamp)?, Vec::new());
         let entry = Entry { salt, ledger, index, seq, stamp, ran_s, body, unknown };
         let bytes = entry.encode().map_err(|source| LedgerError::Unwritten { source })?;
@@ -310,6 +329,14 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
 
 const DIFFERS: &str = "its leaf hash or its index differs";
 
+/// Returns an entry's place and leaf hash, also of an entry whose retention is over.
+pub fn reference(tx: &Transaction<'_>, index: u64) -> Result<EntryRef, LedgerError> {
+    tx.prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| Ok(EntryRef { index, hash: row.get(0)? }))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })
+}
+
 /// Returns an entry's bytes as they are.
 pub fn bytes(tx: &Transaction<'_>, index: u64) -> Result<Vec<u8>, LedgerError> {
     tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?
@@ -352,29 +379,6 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
         return Err(LedgerError::Pruned { index });
     }
     checked(index, bytes, leaf, Entry::decode_known)
-}
-
-/// Returns a worker's latest `limit` entries that are not passages, oldest first. A dispute comes
-/// with the seq of the disputed attendance; of a corrected one, with that of the last correction.
-pub fn history(
-    tx: &Transaction<'_>,
-    worker: &WorkerId,
-    limit: usize,
-) -> Result<Vec<(Stored, Option<u64>)>, LedgerError> {
-    let kinds = Vec::from_iter(Body::in_history()).join("', '");
-    let mut found: Vec<(u64, Option<u64>)> = tx
-        .prepare_cached(&format!(
-            "SELECT idx, (SELECT coalesce(
-                 (SELECT max(seq) FROM entry WHERE cause = d.cause AND kind = 'correction'), d.seq)
-               FROM entry d WHERE d.idx = entry.cause) FROM entry
-             WHERE worker = ?1 AND kind IN ('{kinds}') ORDER BY idx DESC LIMIT ?2"
-        ))?
-        .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    found.reverse();
-    found.into_iter().map(|(index, disputed)| Ok((read(tx, index)?, disputed))).collect()
 }
 
 #[cfg(test)]

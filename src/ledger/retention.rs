@@ -3,15 +3,15 @@
 //! In: the day on which all wages were settled, and the years for which attendance is kept after
 //! it. Out: entries without their bytes, worker and lane, from the first entry on. Their leaf
 //! hashes, indices, seqs and kinds stay. Each run ends with an entry that says how far it went.
-//! Nothing is deleted without that day, by a clock that is not trusted, or before every upstream
-//! has acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
+//! Nothing is deleted without that day, by a date that is not corroborated, or before every
+//! upstream has acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
 
 use jiff::{Span, civil::Date, tz::TimeZone};
 use rusqlite::{Transaction, params};
 
 use super::{Entry, Ledger, LedgerError, Pruning, size};
 use crate::{
-    clock::Stamp,
+    clock::{Corroborated, Stamp},
     store::{meta, set_meta},
 };
 
@@ -49,7 +49,18 @@ impl Retention {
         self.is_over(today) && today > later(day, self.keep_years)
     }
 
-    fn day(&self, wall_ms: i64) -> Date {
+    /// Returns the site's date at a corroborated time.
+    pub fn today(&self, date: Corroborated) -> Date {
+        date.at().to_zoned(self.timezone.clone()).date()
+    }
+
+    /// Returns the day before which an entry may be pruned on a day.
+    pub fn of_days_before(&self, on: Date) -> Date {
+        on.checked_sub(Span::new().years(self.keep_years)).unwrap_or(Date::MIN)
+    }
+
+    /// Returns the site's date at a time by the clock.
+    pub fn day(&self, wall_ms: i64) -> Date {
         let at = jiff::Timestamp::from_millisecond(wall_ms);
         // A time outside the calendar counts as not over yet.
         at.map_or(Date::MAX, |at| at.to_zoned(self.timezone.clone()).date())
@@ -70,14 +81,29 @@ pub fn pruned_before(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     number(tx, BEFORE)
 }
 
-/// Returns the index up to which [`Ledger::prune`] may go next; `None` when nothing may be pruned.
+/// Returns the number of passages before a day.
+pub fn passages_before(
+    tx: &Transaction<'_>,
+    day: Date,
+    retention: &Retention,
+) -> Result<u64, LedgerError> {
+    let Ok(before) = day.to_zoned(retention.timezone.clone()) else { return Ok(0) };
+    Ok(tx.query_row(
+        "SELECT count(*) FROM entry WHERE worker IS NOT NULL
+           AND kind IN ('grant', 'release', 'supplement') AND at_ms < ?1",
+        [before.timestamp().as_millisecond()],
+        |row| row.get(0),
+    )?)
+}
+
+/// Returns the index up to which [`Ledger::prune`] may go next on a day; `None` when nothing may be
+/// pruned on it.
 pub fn prunable(
     tx: &Transaction<'_>,
-    now: Stamp,
+    today: Date,
     retention: &Retention,
 ) -> Result<Option<u64>, LedgerError> {
-    let today = retention.day(now.wall_ms);
-    if !now.synced || !retention.is_over(today) {
+    if !retention.is_over(today) {
         return Ok(None);
     }
     let from = pruned_before(tx)?;
@@ -105,18 +131,27 @@ pub fn prunable(
 }
 
 impl Ledger {
-    /// Prunes the entries before an index that [`prunable`] gave.
-    pub fn prune(&self, tx: &Transaction<'_>, before: u64) -> Result<(), LedgerError> {
+    /// Prunes one batch of the entries that are over on the announced day and today. Returns
+    /// whether there may be more.
+    pub fn prune(
+        &self,
+        tx: &Transaction<'_>,
+        announced: Date,
+        date: Corroborated,
+        retention: &Retention,
+    ) -> Result<bool, LedgerError> {
         let from = pruned_before(tx)?;
-        // An upstream or a passage may need one of them since `prunable` ran.
-        let before = before.min(needed(tx)?).max(from);
+        let Some(before) = prunable(tx, announced.min(retention.today(date)), retention)? else {
+            return Ok(false);
+        };
         tx.execute(
             "UPDATE entry SET bytes = x'', worker = NULL, lane = NULL WHERE idx >= ?1 AND idx < ?2",
             params![from, before],
         )?;
         let untold = number(tx, UNTOLD)? + (before - from);
         set_meta(tx, BEFORE, &before.to_be_bytes())?;
-        Ok(set_meta(tx, UNTOLD, &untold.to_be_bytes())?)
+        set_meta(tx, UNTOLD, &untold.to_be_bytes())?;
+        Ok(true)
     }
 
     /// Ends a run: appends an entry with the number of entries pruned since the last one. Returns

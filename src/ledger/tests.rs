@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::{Erased, Person, State, Terms},
+    roster::{Erased, Person, State, Terms, WorkerId},
     store::{Priority, PublicKey, Store, open},
 };
 
@@ -146,6 +146,19 @@ fn one_of_each_kind() -> Vec<Entry> {
     let clock = |what, moved_ms, booted_at_ms| ClockChange { what, moved_ms, booted_at_ms };
     let storage =
         |state: &str, detail, unrecorded| DiskState { state: state.into(), detail, unrecorded };
+    let lost = Lost {
+        first: 4712,
+        last: 14_720,
+        entries: 9,
+        detail: Detail::new("database_shortened").with("last", 4711u64),
+    };
+    let confirmation = |reason: Option<&str>| RosterConfirmation {
+        since: CAUSE,
+        workers: 287,
+        roster: 41,
+        reason: reason.map(Into::into),
+        by: by(Via::Console),
+    };
     let successor = |predecessor, head| Successor {
         predecessor,
         head,
@@ -358,6 +371,40 @@ fn one_of_each_kind() -> Vec<Entry> {
         }
         .into(),
         Access { what: AccessWhat::Photo, by: socket() }.into(),
+        PlannedDeletion {
+            what: DeletedWhat::Attendance,
+            on: jiff::civil::date(2030, 2, 14),
+            count: 41_000,
+            of_days_before: Some(jiff::civil::date(2027, 2, 14)),
+            workers: Vec::new(),
+        }
+        .into(),
+        PlannedDeletion {
+            what: DeletedWhat::Faces,
+            on: jiff::civil::date(2027, 5, 14),
+            count: 1,
+            of_days_before: None,
+            workers: vec![person().id],
+        }
+        .into(),
+        PhotoPruning {
+            pruned: 812,
+            of_days_before: Some(jiff::civil::date(2026, 10, 31)),
+            crowded_out: 3,
+        }
+        .into(),
+        Erasure {
+            worker: person().id,
+            erased: Erased { templates: 3, photos: 3 },
+            valid_until: jiff::civil::date(2026, 10, 31),
+            kept_days: 90,
+        }
+        .into(),
+        lost.into(),
+        confirmation(None).into(),
+        confirmation(Some("compared with the list of October")).into(),
+        Withdrawal { withdraws: CAUSE, reason: "it was he after all".into(), by: by(Via::Socket) }
+            .into(),
     ];
     (0..)
         .zip(bodies)

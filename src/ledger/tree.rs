@@ -57,6 +57,14 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// Adds the leaves of a complete subtree. Their number, `2^level`, must divide the present size.
+    fn push_subtree(&mut self, level: u32, hash: Hash) {
+        let left = (0..(self.size >> level).trailing_ones()).filter_map(|_| self.subtrees.pop());
+        let hash = left.fold(hash, |right, left| parent(&left, &right));
+        self.subtrees.push(hash);
+        self.size += 1 << level;
+    }
+
     /// Returns the tree's root.
     pub fn root(&self) -> Hash {
         let from_right = self.subtrees.iter().rev().copied();
@@ -124,6 +132,41 @@ impl<E, F: FnMut(u32, u64) -> Result<Hash, E>> Prover<F> {
         path.reverse();
         Ok(path)
     }
+}
+
+/// Returns the complete subtrees, by level and number, that together have the leaves from `begin` to
+/// `end`, exclusive: from the left, and as few as possible.
+pub fn covering(mut begin: u64, end: u64) -> impl Iterator<Item = (u32, u64)> {
+    std::iter::from_fn(move || {
+        let level = begin.trailing_zeros().min(end.saturating_sub(begin).checked_ilog2()?);
+        let subtree = (level, begin >> level);
+        begin += 1 << level;
+        Some(subtree)
+    })
+}
+
+/// Returns the root of the tree of `size` leaves of which some are known, by rising index. `between`
+/// are the hashes of the subtrees that [cover](covering) the gaps before, between and after them.
+/// Returns `None` if an index is out of order, or if there are too few or too many hashes.
+pub fn root_of_some(
+    size: u64,
+    known: impl IntoIterator<Item = (u64, Hash)>,
+    between: &[Hash],
+) -> Option<Hash> {
+    let (mut tree, mut between) = (Frontier::default(), between.iter());
+    let ends = known.into_iter().map(|(index, leaf)| (index, Some(leaf)));
+    for (index, leaf) in ends.chain([(size, None)]) {
+        if index < tree.size || index > size {
+            return None;
+        }
+        for (level, _) in covering(tree.size, index) {
+            tree.push_subtree(level, *between.next()?);
+        }
+        if let Some(leaf) = leaf {
+            tree.push_subtree(0, leaf);
+        }
+    }
+    (tree.size == size && between.next().is_none()).then(|| tree.root())
 }
 
 /// Returns the number of leaves in the left part of a tree: the largest power of two below `leaves`,

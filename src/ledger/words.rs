@@ -101,3 +101,15 @@ words! {
         Closed = "closed",
     }
 }
+
+words! {
+    /// What is deleted when its time is over.
+    pub enum DeletedWhat {
+        /// The content of entries.
+        Attendance = "attendance",
+        /// Photos of passages.
+        Photos = "photos",
+        /// Templates and photos of workers.
+        Faces = "faces",
+    }
+}

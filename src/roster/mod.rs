@@ -7,11 +7,13 @@
 
 mod carry_over;
 mod day;
+mod erasing;
 mod identity;
 pub mod import;
 mod matcher;
 mod reseal;
 mod rows;
+mod stale;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -23,15 +25,19 @@ pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
 pub use day::Day;
+pub use erasing::{
+    FaceRule, absent, erase_faces, erase_set_aside, forget_removed, no_passage_since, without_faces,
+};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, enroll, forget_removed, holder_of, identity, list, load,
-    load_one, must_exist, remove, set_state, update, version,
+    Erased, Faces, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
+    must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+pub use stale::{confirmed, doubt, stale_since};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {

@@ -196,7 +196,7 @@ pub struct Erased {
     pub photos: u32,
 }
 
-fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
+pub(super) fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let templates = tx.execute("DELETE FROM template WHERE worker = ?1", [id.as_str()])?;
     let photos = tx.execute("DELETE FROM photo WHERE worker = ?1", [id.as_str()])?;
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -237,20 +237,7 @@ pub fn set_state(
     raise_version(tx)
 }
 
-/// Clears the rows of removed workers without an entry in the ledger, and returns their number. The
-/// id stays, because an id is never used again.
-pub fn forget_removed(tx: &Transaction<'_>) -> Result<usize, RosterError> {
-    Ok(tx.execute(
-        "UPDATE worker SET name = '', team = '', contractor = '', trade = '', identity = x'',
-             identity_lookup = x'', valid_from = NULL, valid_until = NULL, consent = NULL,
-             consent_on = NULL, contract_signed = NULL, trained_on = NULL, held_reason = NULL
-         WHERE state = 'removed' AND length(identity) > 0
-           AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.worker = worker.id)",
-        [],
-    )?)
-}
-
-fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
+pub(super) fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
     set_version(tx, version(tx)?.saturating_add(1))
 }
 

@@ -1,21 +1,33 @@
-//! Lists the attendance and the workers on site, and adds and disputes passages.
+//! Lists the attendance and the workers on site, adds and disputes passages, and withdraws disputes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
+    set_aside,
 };
 use crate::{
-    attendance::{Record, merge::Extent, onsite::Present},
+    attendance::{
+        Record,
+        export::{Extent, is_zero},
+        onsite::Present,
+    },
     config::Direction,
     ledger::{
-        self, Actor, AttendanceFilter, Attended, Body, Dated, Dates, LedgerError, Search,
-        Supplement,
+        self, Actor, Altered, AttendanceFilter, AttendancePage, Attended, Body, Dates, Entry,
+        LedgerError, Search, Supplement,
     },
     roster::{self, WorkerId},
-    store::{Priority, StoreError},
+    store::{self, Priority, StoreError},
     turnstile::PassageId,
     words::day,
 };
@@ -23,6 +35,8 @@ use crate::{
 /// Maximum time on site without an exit. A worker who entered earlier counts as gone, although no
 /// exit was recorded.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
+/// Maximum number of entries that cannot be read and are named in a list. Further ones are counted.
+const NAMED: usize = 20;
 
 /// The records that are asked for.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -83,13 +97,33 @@ pub struct Dispute {
     pub reason: String,
 }
 
+/// A request to take back a dispute.
+#[derive(Clone, Args, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// The number of the disputed record, or of its dispute
+    pub seq: u64,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// A list of records, read page by page, with the extent of the records read so far.
 pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The search; `None` where all are read.
+    /// Databases that were set aside and are still to be read, the oldest last. They come first.
+    set_aside: Vec<PathBuf>,
+    /// What is searched for in each database.
+    filter: AttendanceFilter,
+    /// The search in the present database; `None` before its first page.
     search: Option<Search>,
+    /// The entries that cannot be read, as far as they are known.
+    unread: BTreeSet<u64>,
+    /// Number of further records that cannot be read.
+    unlisted: u64,
+    /// All databases are read.
+    done: bool,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -97,22 +131,64 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
-        let Some(mut search) = self.search.take() else { return Ok(None) };
-        let read = self.services.store.read(move |tx| {
+        let page = self.page(|_, _| Ok(())).await?;
+        Ok(page.map(|page| page.into_iter().map(|(record, ..)| record).collect()))
+    }
+
+    /// Returns the next records with their entries and with what `also` reads about these.
+    pub(super) async fn page<T: Send + 'static>(
+        &mut self,
+        also: fn(&Transaction<'_>, &Attended) -> Result<T, LedgerError>,
+    ) -> Result<Option<Vec<(Record, Attended, T)>>, Failure> {
+        if self.done {
+            return Ok(None);
+        }
+        let (search, mut filter) = (self.search.take(), self.filter.clone());
+        if !self.set_aside.is_empty() {
+            // What is known of the rows is of the present ledger.
+            filter.altered = Arc::default();
+        }
+        let work = move |tx: &Transaction<'_>| {
+            let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
+            let mut search = begun?;
             let page = search.page(tx)?;
-            Ok::<_, LedgerError>((search, page))
-        });
-        let (search, page) = read.await?;
-        let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
-        listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
-        self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
-        let records: Vec<Record> = listed
-            .into_iter()
-            .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
-            .collect();
-        records.iter().for_each(|record| self.extent.saw(record.seq));
-        self.search = Some(search).filter(Search::has_more);
-        Ok(Some(records))
+            let more = page.rows.iter().map(|row| also(tx, row)).collect::<Result<Vec<T>, _>>()?;
+            Ok::<_, LedgerError>((Some(search), page, more))
+        };
+        let (search, page, more) = match self.set_aside.last() {
+            None => self.services.store.read(work).await?,
+            Some(place) => match set_aside::read(place.clone(), work).await? {
+                Some(read) => read,
+                None => {
+                    self.extent.illegible.push(set_aside::name(place));
+                    (None, AttendancePage::default(), Vec::new())
+                }
+            },
+        };
+        let AttendancePage { rows, unread } = page;
+        match self.set_aside.last() {
+            None => self.unread.extend(unread),
+            // These are indices of another ledger.
+            Some(_) => self.unlisted += unread.len() as u64,
+        }
+        let mut listed = Vec::with_capacity(rows.len());
+        for (attended, more) in rows.into_iter().zip(more) {
+            match Record::listed(&self.services.origin, &attended) {
+                None => self.unlisted += 1,
+                Some(r) if is(&self.team, &r.team) && is(&self.contractor, &r.contractor) => {
+                    self.extent.saw(&r);
+                    listed.push((r, attended, more));
+                }
+                Some(_) => {}
+            }
+        }
+        self.extent.unread = self.unread.len() as u64 + self.unlisted;
+        self.extent.unread_entries = self.unread.iter().copied().take(NAMED).collect();
+        self.search = search.filter(Search::has_more);
+        if self.search.is_none() {
+            self.done = self.set_aside.pop().is_none();
+        }
+        Ok(Some(listed))
     }
 }
 
@@ -129,6 +205,9 @@ pub struct OnSite {
 pub struct OnsiteDone {
     /// The number of workers.
     pub count: u64,
+    /// Number of entries of that time that cannot be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// Start of the time that was searched.
     pub since: String,
     /// The time of the request, in the site's time zone.
@@ -170,12 +249,10 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let dated = Dated::Recorded;
-        let entry = Attended { entry: written, cause: None, disputed: None, dated };
-        Ok(Record::listed(&self.origin, &entry))
+        Ok(Record::listed(&self.origin, &Attended::supplement(written)))
     }
 
-    /// Disputes the record with this seq, and returns it. Its hours no longer count.
+    /// Disputes the record with this seq, and returns it. Its hours then stand beside the others.
     pub async fn dispute(
         &self,
         Dispute { seq, reason }: Dispute,
@@ -186,6 +263,22 @@ impl Services {
         let written = self
             .store
             .write(Priority::Upkeep, move |tx| ledger.dispute(tx, stamp, seq, reason, by));
+        let (attended, _) = written.await?;
+        Ok(Record::listed(&self.origin, &attended))
+    }
+
+    /// Withdraws the dispute of the record with this seq, and returns the record. Its hours count
+    /// again.
+    pub async fn withdraw(
+        &self,
+        Withdraw { seq, reason }: Withdraw,
+        by: Actor,
+    ) -> Result<Option<Record>, Failure> {
+        let reason = checked_reason(&reason)?;
+        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        let written = self
+            .store
+            .write(Priority::Upkeep, move |tx| ledger.withdraw(tx, stamp, seq, reason, by));
         let (attended, _) = written.await?;
         Ok(Record::listed(&self.origin, &attended))
     }
@@ -210,23 +303,47 @@ impl Services {
         if let Some(lane) = &query.lane {
             self.lane_is_known(lane).await?;
         }
+        let altered = self.altered().await?;
+        let range = (from.map(Timestamp::as_millisecond), to.map(Timestamp::as_millisecond));
         let filter = AttendanceFilter {
+            altered: altered.clone(),
             worker: query.worker,
             lane: query.lane,
-            from_ms: from.map(Timestamp::as_millisecond),
-            to_ms: to.map(Timestamp::as_millisecond),
+            from_ms: range.0,
+            to_ms: range.1,
             limit: PAGE,
         };
         let stamp = self.clock.stamp();
-        let begun = self.store.read(move |tx| {
-            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
-        });
-        let (search, first) = begun.await?;
-        let first = first.map(|first| first.entry);
-        let effective = |stamp| {
-            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
-            at.unwrap_or(stamp.timestamp())
+        let checked = altered;
+        let within = (range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX));
+        let begun = |first: &Entry, dates: &Dates| {
+            let at = Timestamp::from_millisecond(dates.ms(first.stamp));
+            at.unwrap_or(first.stamp.timestamp())
         };
+        let first = self.store.read(move |tx| {
+            let dates = Dates::read(tx)?;
+            let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
+            let first = ledger::read(tx, 0).ok().map(|first| first.entry);
+            let (unread, unlisted) = (checked.illegible(&dates, within), checked.beyond());
+            let first = first.map(|first| (begun(&first, &dates), first.body));
+            Ok::<_, LedgerError>((now, first, unread, unlisted))
+        });
+        let (now, first, unread, unlisted) = first.await?;
+        let set_aside: Vec<PathBuf> =
+            store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
+        // The list begins with the oldest database that is still there.
+        let oldest = match set_aside.last() {
+            Some(place) => {
+                set_aside::read(place.clone(), move |tx| {
+                    let index = tx.query_row("SELECT min(idx) FROM entry", [], |row| row.get(0))?;
+                    let (dates, first) = (Dates::read(tx)?, ledger::read(tx, index)?.entry);
+                    Ok((begun(&first, &dates), first.body))
+                })
+                .await?
+            }
+            None => None,
+        };
+        let earliest = oldest.or(first);
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -234,16 +351,30 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: effective(stamp),
-            begins: first.as_ref().map(|first| effective(first.stamp)),
-            unread: 0,
-            set_aside: first.and_then(|first| match first.body {
+            at: now,
+            begins: earliest.as_ref().map(|(begins, _)| *begins),
+            unread: unread.len() as u64 + unlisted,
+            unread_entries: unread.iter().copied().take(NAMED).collect(),
+            earlier: BTreeMap::new(),
+            illegible: Vec::new(),
+            set_aside: earliest.and_then(|(_, body)| match body {
                 Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, search: Some(search), extent })
+        Ok(Listing {
+            services: self,
+            team,
+            contractor,
+            set_aside,
+            filter,
+            search: None,
+            unread,
+            unlisted,
+            done: false,
+            extent,
+        })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -282,7 +413,21 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
+        let altered = self.altered().await?;
+        let mut unread = altered.beyond();
+        let mut illegible = altered.illegible(&dates, range);
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range, &altered));
+        let (mut all, left_out) = latest.await?;
+        illegible.extend(left_out);
+        for place in store::all_set_aside(&self.storage_dir) {
+            let latest = move |tx: &Transaction<'_>| {
+                ledger::latest_of_each(tx, &Dates::read(tx)?, range, &Altered::default())
+            };
+            let (latest, left_out) = set_aside::read(place, latest).await?.unwrap_or_default();
+            all.extend(latest);
+            unread += left_out.len() as u64;
+        }
+        let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();
@@ -295,6 +440,7 @@ impl Services {
         });
         let done = OnsiteDone {
             count: present.len() as u64,
+            unread: illegible.len() as u64 + unread,
             since: self.origin.time(since),
             at: self.origin.time(now),
         };

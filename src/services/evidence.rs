@@ -5,13 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    evidence::{OutageShown, Period, collect, outages},
+    evidence::{self, MADE_BYTES, OutageShown, Period, collect, outages},
     failpoint,
     ledger::{
         self, AccessWhat, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
         growth,
     },
+    memory::Held,
     roster::{RosterError, WorkerId},
     store::{Priority, PublicKey, links_to, meta, replaced_key, set_meta},
 };
@@ -24,6 +25,8 @@ const AUDITED: u64 = 2000;
 const FINDINGS: usize = 100;
 /// Maximum number of earlier heads in a request for a package.
 const EARLIER: usize = 16;
+/// Copies of a package in memory while it is signed.
+const COPIES: usize = 3;
 /// Key in `meta`: the newest head's COSE_Sign1 message.
 const HEAD: &str = "head";
 
@@ -78,6 +81,13 @@ pub struct EvidenceQuery {
     /// Signed heads that the reader of the package has, in hexadecimal digits.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+/// A worker's package, with its room in memory.
+pub struct PackageMade {
+    /// The file.
+    pub bytes: Vec<u8>,
+    _held: Held,
 }
 
 /// A request for the times in which the gate was down or blind.
@@ -149,7 +159,7 @@ impl Services {
     }
 
     /// Signs a head of the whole ledger.
-    async fn sign_head(&self) -> Result<SignedHead, Failure> {
+    pub(super) async fn sign_head(&self) -> Result<SignedHead, Failure> {
         loop {
             if let Some(signed) = self.grow_tree().await? {
                 return Ok(signed);
@@ -187,9 +197,9 @@ impl Services {
         })
     }
 
-    /// Makes the package of a worker. The ID number is opened, so the ledger names
-    /// who asked.
-    pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<Vec<u8>, Failure> {
+    /// Makes the package of a worker. The ID number is opened, so the ledger names who asked. It
+    /// waits for room in memory.
+    pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<PackageMade, Failure> {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
         if earlier.len() > EARLIER {
@@ -201,14 +211,26 @@ impl Services {
         let known = self.known(&worker).await?;
         let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
         let (origin, of) = (self.origin.clone(), worker.clone());
+        let altered = self.altered().await?;
         let period = Period { from, until: to, span_ms };
-        let package = self
-            .store
-            .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
+        let size = {
+            let (of, head, earlier) = (worker.clone(), head.clone(), earlier.clone());
+            let altered = altered.clone();
+            self.store
+                .read(move |tx| evidence::size(tx, &of, (period, &altered), &head, &earlier))
+                .await?
+        };
+        if size > MADE_BYTES {
+            return Err(Refusal::LargePackage { mib: MADE_BYTES >> 20 }.into());
+        }
+        let held = self.memory.hold(COPIES * size).await;
+        let package = self.store.read(move |tx| {
+            collect(tx, &origin, &of, (period, &altered), &head, Some(&identity), &earlier)
+        });
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
         self.record_reading(AccessWhat::Evidence, by).await;
-        package.encode().map_err(broken)
+        Ok(PackageMade { bytes: package.encode().map_err(broken)?, _held: held })
     }
 
     /// Returns the times in which the gate was down or blind.
@@ -237,15 +259,21 @@ impl Services {
     /// Begins an audit of the whole ledger. The newest signed head must still be true.
     pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
         let key = self.signing_key.public();
-        let head = self.store.read(move |tx| {
-            let keys = known_keys(tx, key)?;
-            let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
-            Ok::<_, LedgerError>(head)
-        });
-        let wanted = head.await?.into_iter().map(|(head, _)| (head.size, head.root)).collect();
+        let head = self.store.read(move |tx| newest_head(tx, key)).await?;
+        let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
         let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
         Ok(AuditRun { services: self, audit, done, more: true })
     }
+}
+
+/// Returns the newest head that binds the ledger of this key.
+pub(super) fn newest_head(
+    tx: &rusqlite::Transaction<'_>,
+    key: PublicKey,
+) -> Result<Option<Head>, LedgerError> {
+    let keys = known_keys(tx, key)?;
+    let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
+    Ok(head.map(|(head, _)| head))
 }
 
 /// Returns this key, the keys before it, and the key that it took the place of without its

@@ -46,6 +46,7 @@ words! {
         NoSuchWorker = "no_such_worker",
         NotAllowed = "not_allowed",
         NotChanged = "not_changed",
+        NotDisputed = "not_disputed",
         NotInForce = "not_in_force",
         NotReleased = "not_released",
         NotYet = "not_yet",
@@ -188,6 +189,7 @@ impl From<LedgerError> for Failure {
             LedgerError::NoAttendance { .. } => Code::NoAttendance,
             LedgerError::AlreadyAdded { .. } => Code::AlreadyAdded,
             LedgerError::AlreadyDisputed { .. } => Code::AlreadyDisputed,
+            LedgerError::NotDisputed { .. } => Code::NotDisputed,
             _ => Code::Storage,
         };
         Failure::new(code, e)

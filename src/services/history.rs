@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     attendance::{EventRecord, Reckoned},
-    ledger::{Amendment, Body, Enrolment, Removal, StateChange, Stored, commitment},
-    roster::{Identity, Person, State, Terms, starred},
+    ledger::{Amendment, Body, Enrolment, Erasure, Removal, StateChange, Stored, commitment},
+    roster::{Erased, Identity, Person, State, Terms, starred},
 };
 
 /// A value that is not shown.
@@ -28,7 +28,7 @@ pub struct RosterChange {
     /// How the time of the entry is known.
     #[serde(flatten)]
     pub reckoned: Reckoned,
-    /// The seq of the dispute of a supplement; the supplement then does not count.
+    /// Of a dispute or its withdrawal: the seq of the attendance that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disputed: Option<u64>,
 }
@@ -133,12 +133,9 @@ impl Past {
             Body::Removal(Removal { erased, .. }) => {
                 let before = std::mem::replace(&mut self.state, Value::text(State::Removed.word()));
                 changes.add("state", before, Value::text(State::Removed.word()));
-                self.templates = Value::Count(erased.templates);
-                if erased.photos > 0 {
-                    changes.add("photos", Value::Null, Value::text("erased"));
-                }
-                self.templates(0, &mut changes);
+                self.erased(*erased, &mut changes);
             }
+            Body::Erasure(Erasure { erased, .. }) => self.erased(*erased, &mut changes),
             _ => {}
         }
         changes.0
@@ -169,6 +166,14 @@ impl Past {
         let to = Value::Text(present.map_or_else(|| HIDDEN.to_owned(), Identity::masked));
         let from = std::mem::replace(&mut self.id_number, to.clone());
         changes.0.push(Change { field: "id_number".to_owned(), from, to });
+    }
+
+    fn erased(&mut self, erased: Erased, changes: &mut Changes) {
+        self.templates = Value::Count(erased.templates);
+        if erased.photos > 0 {
+            changes.add("photos", Value::Null, Value::text("erased"));
+        }
+        self.templates(0, changes);
     }
 
     fn templates(&mut self, templates: u32, changes: &mut Changes) {

@@ -13,11 +13,14 @@
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
+//! | `deletion` | erases faces that are over, also in databases that were set aside |
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
 //! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
+//! | `export` | records with their proofs, for the sheet of another gateway |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
+//! | `checking` | the audit of the ledger's rows, at leisure and before a list |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
@@ -30,11 +33,15 @@
 
 mod asked;
 mod attendance;
+mod checking;
 mod command_counts;
+mod confirmation;
 mod dates;
+mod deletion;
 mod dry_run;
 mod enrolment;
 mod evidence;
+mod export;
 mod faces;
 mod failure;
 mod history;
@@ -45,6 +52,7 @@ mod photo;
 mod reading;
 mod refusal;
 mod roster;
+mod set_aside;
 mod update;
 mod watching;
 
@@ -57,10 +65,14 @@ use self::refusal::Refusal;
 
 pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
-    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
+    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
+    checking::Checker,
     command_counts::{CommandCounts, Commands},
+    confirmation::{ConfirmRoster, RosterConfirmed},
+    deletion::{Deletions, NotErased},
     dry_run::DryRuns,
-    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown},
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},
+    export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
     history::{Change, RosterChange},
@@ -139,11 +151,21 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Adds damaged entries. Returns whether there are any.
-    pub fn found(&mut self, damaged: &[Finding]) -> bool {
+    /// Adds damaged entries.
+    fn found(&mut self, damaged: &[Finding]) {
         self.entries += damaged.len() as u64;
         self.first = self.first.or(damaged.first().map(|finding| finding.index));
-        !damaged.is_empty()
+    }
+
+    /// Takes the result of a later run, as far as that found more. Returns whether it did.
+    fn takes(&mut self, later: &Audit) -> bool {
+        let more =
+            later.entries > self.entries || later.first < self.first && later.first.is_some();
+        if more {
+            self.entries = self.entries.max(later.entries);
+            self.first = self.first.into_iter().chain(later.first).min();
+        }
+        more
     }
 }
 
@@ -201,6 +223,8 @@ pub struct Services {
     pub vision: Arc<Vision>,
     /// The gates' snapshot of the roster.
     pub roster: watch::Sender<Arc<Roster>>,
+    /// Whether the roster is in doubt, because entries were lost.
+    pub roster_stale: watch::Sender<bool>,
     /// The lanes, in the order of the configuration.
     pub lanes: Vec<LanePanel>,
     /// The links to platforms, in the order of the configuration.
@@ -220,10 +244,16 @@ pub struct Services {
     pub roster_rules: RosterRules,
     /// How long entries are kept.
     pub retention: Retention,
+    /// Number of days for which the photos of passages are kept.
+    pub photo_keep_days: u16,
+    /// What is deleted by date.
+    pub deletions: watch::Sender<Deletions>,
     /// The number of records without a date, at the daemon's start.
     pub undated: u64,
     /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
+    /// The audit of the ledger's rows.
+    pub checker: Arc<Checker>,
     /// The key that signs tree heads.
     pub signing_key: Arc<SigningKey>,
     /// The newest signed tree head.
@@ -236,7 +266,7 @@ pub struct Services {
     pub readings: Readings,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// The bound on photos in memory. One is examined at a time.
+    /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.
     pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,

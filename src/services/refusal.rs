@@ -103,6 +103,8 @@ pub(super) enum Refusal {
     )]
     NoPhoto,
 
+    #[error("the roster is not in doubt: no entries were lost since it was confirmed")]
+    RosterNotInDoubt,
     #[error("a state cannot be `removed`; use `gatehouse worker remove`")]
     RemovedAsState,
     #[error("worker {id} is neither suspended nor barred")]
@@ -142,6 +144,8 @@ pub(super) enum Refusal {
         "an earlier head is no signed tree head; give files that `gatehouse evidence head` wrote"
     )]
     NoHead,
+    #[error("the package would have more than {mib} MiB: ask for fewer days")]
+    LargePackage { mib: usize },
     #[error("at most {most} earlier heads")]
     TooManyHeads { most: usize },
     #[error("{at} is more than a year before the first entry of this gateway ({began})")]
@@ -200,7 +204,7 @@ impl Refusal {
             Refusal::DuplicateFace { .. } => Code::DuplicateFace,
             Refusal::NoConsent { .. } => Code::NoConsent,
             Refusal::NoPhoto => Code::NoPhoto,
-            Refusal::NotHeld { .. } => Code::Unchanged,
+            Refusal::NotHeld { .. } | Refusal::RosterNotInDoubt => Code::Unchanged,
             Refusal::AnotherDocument { .. }
             | Refusal::KnownWithoutFace { .. }
             | Refusal::KnownOtherwise { .. } => Code::Duplicate,
@@ -215,6 +219,7 @@ impl Refusal {
             | Refusal::EndsBeforeBegin { .. }
             | Refusal::ConsentWithoutForm
             | Refusal::NoHead
+            | Refusal::LargePackage { .. }
             | Refusal::TooManyHeads { .. }
             | Refusal::RangeReversed { .. }
             | Refusal::SinceFuture { .. }

@@ -167,6 +167,7 @@ impl Services {
         self.empty_log(&id).await;
         failpoint::at("removal.emptied");
         self.photo_store.tidy().await;
+        self.erase_set_aside().await;
         Ok(Removed {
             id,
             state: State::Removed,
@@ -327,8 +328,10 @@ impl Services {
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
         // A removed worker may have no identity, and a damaged one cannot be opened.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
+        let altered = self.altered().await?;
         let read = self.store.read(move |tx| {
-            Ok::<_, LedgerError>((ledger::history(tx, &id, PAGE)?, Dates::read(tx)?))
+            let entries = ledger::history(tx, &id, PAGE, &altered)?;
+            Ok::<_, LedgerError>((entries, Dates::read(tx)?))
         });
         let (entries, dates) = read.await?;
         let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));

@@ -120,6 +120,7 @@ impl Services {
         if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;
             self.photo_store.tidy().await;
+            self.erase_set_aside().await;
         }
         Ok(done)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{DiskStatus, Failing, attention::Attention, part::Part, remedy::Remedy};
 use crate::{
     services::Services,
-    store::{self, Room},
+    store::{self, RESERVE, Room},
 };
 
 /// Free space below which the disk needs attention.
@@ -13,8 +13,9 @@ const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
 /// Duration from which on a commit delays workers at the gate.
 const SLOW_COMMIT_MS: u64 = 1000;
 
-/// Returns the state of the storage folder, and adds what needs attention.
-pub(super) fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskStatus {
+/// Returns the state of the storage folder, and adds what needs attention. `drains`: records of a
+/// database that was set aside still wait.
+pub(super) fn disk(services: &Services, drains: bool, attention: &mut Attention<'_>) -> DiskStatus {
     let dir = &services.storage_dir;
     let state = services.store.state();
     let failing =
@@ -35,7 +36,7 @@ pub(super) fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskSt
         slowest_commit_ms: milliseconds(state.slowest.get(attention.now)),
         set_aside: store::all_set_aside(dir),
     };
-    disk_troubles(&disk, attention);
+    disk_troubles(&disk, drains, attention);
     match store::space(dir) {
         Ok((free, total)) => {
             disk.free_bytes = Some(free);
@@ -58,7 +59,7 @@ fn milliseconds(took: Duration) -> u64 {
 }
 
 /// Adds the troubles of the disk, the database and the ledger.
-fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
+fn disk_troubles(disk: &DiskStatus, drains: bool, attention: &mut Attention<'_>) {
     let (services, dir) = (attention.services, &*disk.dir);
     let state = services.store.state();
     if let Some(Failing { error, .. }) = &disk.failing {
@@ -67,12 +68,16 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
         let remedy = Remedy::Room { dir, free_mib: state.free_bytes >> 20, room: disk.room };
         attention.add(Part::Disk, services.started, remedy);
     }
+    if disk.reserve_bytes < RESERVE && disk.room < Room::Full {
+        let remedy = Remedy::NoReserve { dir, bytes: disk.reserve_bytes };
+        attention.add(Part::Disk, services.started, remedy);
+    }
     if disk.slowest_commit_ms >= SLOW_COMMIT_MS {
         let remedy = Remedy::SlowCommit { dir, ms: disk.slowest_commit_ms };
         attention.add(Part::Disk, attention.now, remedy);
     }
     if let Some(newest) = disk.set_aside.last() {
-        let remedy = Remedy::SetAside { place: newest, why: store::why_set_aside(newest) };
+        let remedy = Remedy::SetAside { place: newest, why: store::why_set_aside(newest), drains };
         attention.add(Part::Database, services.started, remedy);
     }
     let audit = services.audit.borrow().clone();

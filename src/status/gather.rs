@@ -11,6 +11,7 @@ use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
     ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus, VisionStatus,
     attention::Attention,
+    deletion::deletions,
     disk::disk,
     part::Part,
     remedy::Remedy,
@@ -18,6 +19,7 @@ use super::{
     troubles::{self, Backlog},
 };
 use crate::{
+    alarms::PartState,
     clock::Monotonic,
     config::Direction,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
@@ -35,11 +37,13 @@ pub async fn gather(services: &Services) -> Status {
     let now = services.clock.monotonic();
     let mut attention = Attention::new(services, now);
     let lanes = services.lanes.iter().map(|panel| lane(panel, &mut attention)).collect();
-    let (size, pruned_before, backlogs) = match kept(services).await {
-        Ok((size, pruned, backlogs)) => (Some(size), Some(pruned), Some(backlogs)),
+    let (size, pruned_before, drains, backlogs) = match kept(services).await {
+        Ok(((size, pruned, drains), backlogs)) => {
+            (Some(size), Some(pruned), drains, Some(backlogs))
+        }
         Err(error) => {
             attention.add(Part::Ledger, now, Remedy::LedgerUnread { error: error.to_string() });
-            (None, None, None)
+            (None, None, true, None)
         }
     };
     let upstreams = upstreams(services, backlogs.as_deref(), &mut attention);
@@ -65,10 +69,14 @@ pub async fn gather(services: &Services) -> Status {
         attention.add(Part::Named(late.part), late.since, Remedy::NoProgress);
     }
     let vision = vision(services, &mut attention);
-    let disk = disk(services, &mut attention);
+    let disk = disk(services, drains, &mut attention);
+    let deletions = deletions(&mut attention);
     if let Some(down) = &*services.exporter.borrow() {
         attention.add(Part::Metrics, down.since, down.error.clone());
     }
+    let doubt =
+        PartState::new(AlarmWhat::Roster, &services.origin.gateway, troubles::roster(services));
+    attention.look(Part::Roster, &doubt);
     let roster = services.roster.borrow().clone();
     if roster.damaged > 0 {
         let remedy = Remedy::RosterDamaged { values: roster.damaged };
@@ -101,6 +109,7 @@ pub async fn gather(services: &Services) -> Status {
             boot: stamp.boot.to_string(),
             uptime_ms: stamp.uptime_ms,
         },
+        deletions,
         disk,
         alarms,
         stages: stages(services),
@@ -110,13 +119,16 @@ pub async fn gather(services: &Services) -> Status {
     }
 }
 
-/// Reads the ledger's size, the first entry that was not pruned, and each upstream's outbox.
-async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
-    let read = services
-        .store
-        .read(move |tx| Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?)));
-    let (size, pruned) = read.await?;
-    Ok((size, pruned, troubles::backlogs(services).await?))
+/// Reads the ledger's size, the first entry that was not pruned, whether records of a database that
+/// was set aside still wait, and each upstream's outbox.
+async fn kept(services: &Services) -> Result<((u64, u64, bool), Vec<Backlog>), LedgerError> {
+    let (dir, upstreams) = (services.storage_dir.clone(), services.ledger.clone());
+    let read = services.store.read(move |tx| {
+        let upstreams: Vec<_> = upstreams.upstreams().map(str::to_owned).collect();
+        let drains = ledger::still_drains(tx, &dir, &upstreams)?;
+        Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?, drains))
+    });
+    Ok((read.await?, troubles::backlogs(services).await?))
 }
 
 fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {

@@ -124,7 +124,9 @@ impl Collector for Shown {
         let started = status.started_at.parse::<Timestamp>().ok();
         let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
         page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
-        let Status { roster, ledger, disk, photos, alarms, vision, process, .. } = status;
+        let Status {
+            deletions: date, roster, ledger, disk, photos, alarms, vision, process, ..
+        } = status;
         let look_s = vision.look_ms.map(|ms| ms as f64 / 1000.0);
         page.gauge("vision_look_seconds", "Time of a look at a face", look_s)?;
         let count = |count: usize| u64::try_from(count).ok();
@@ -136,6 +138,9 @@ impl Collector for Shown {
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
             ("ledger_entries_pruned", "Entries whose retention was over", ledger.pruned_before),
+            ("date_support_seconds", "Running time behind the date", Some(date.date.ran_s)),
+            ("deletions_planned", "Announced deletions", count(date.planned.len())),
+            ("workers_absent", "Workers without a sign for 180 days", Some(date.absent)),
             ("records_undated", "Records of two months without a date", Some(ledger.undated)),
             ("photos", "Photos of passages that are kept", Some(photos.kept)),
             ("photos_bytes", "Size of these photos", Some(photos.bytes)),
@@ -164,6 +169,7 @@ impl Collector for Shown {
             ("events_unrecorded", "Denials not recorded because the disk is full", disk.unrecorded),
             ("photos_given_up", "Photos of passages not kept, disk full", photos.given_up),
             ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
+            ("photos_crowded_out", "Photos of passages deleted early for room", photos.crowded_out),
             ("photos_failed", "Photos of passages that could not be written", photos.failed),
             ("alarms_raised", "Alarms that were raised", alarms.raised),
         ] {

@@ -10,12 +10,14 @@
 //! | `gather`, `disk` | collects the state of each part |
 //! | `attention`, `part` | collects the parts that need attention |
 //! | `swap` | whether memory may be swapped |
+//! | `deletion` | the troubles of what is deleted by date |
 //! | `remedy` | the sentences on a part that needs attention |
 //! | `troubles` | finds the troubles that may become alarms |
 //! | `metrics` | writes the status as OpenMetrics text |
 //! | `exporter` | serves the metrics over HTTP |
 
 mod attention;
+mod deletion;
 mod disk;
 mod exporter;
 mod gather;
@@ -41,7 +43,7 @@ use crate::{
     config::Direction,
     gate::{lane::LaneState, vision_pool::SeenCounts},
     ledger::{AlarmWhat, LaneMode},
-    services::CommandCounts,
+    services::{CommandCounts, Deletions},
     store::{Room, photo_store::PhotoStoreState},
     timing::Spread,
     turnstile::TurnstileState,
@@ -63,6 +65,9 @@ pub struct Status {
     /// Photos of passages.
     pub photos: PhotoStoreState,
     pub clock: ClockStatus,
+    /// What is deleted by date, and whether the date is corroborated.
+    #[serde(default)]
+    pub deletions: Deletions,
     pub disk: DiskStatus,
     pub alarms: AlarmsStatus,
     pub stages: Vec<StageStatus>,

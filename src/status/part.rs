@@ -30,6 +30,8 @@ pub enum Part {
     },
     Network,
     Clock,
+    /// What is deleted by date.
+    Deletion,
     Disk,
     Database,
     Ledger,
@@ -56,6 +58,7 @@ impl fmt::Display for Part {
             }
             Part::Network => f.write_str("network"),
             Part::Clock => f.write_str("clock"),
+            Part::Deletion => f.write_str("deletion"),
             Part::Disk => f.write_str("disk"),
             Part::Database => f.write_str("database"),
             Part::Ledger => f.write_str("ledger"),

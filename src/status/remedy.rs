@@ -3,9 +3,14 @@
 
 use std::{fmt, path::Path};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
-use crate::{store::Room, words::counted};
+use crate::{
+    clock::Support,
+    ledger::DeletedWhat,
+    store::{RESERVE, Room},
+    words::counted,
+};
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
@@ -83,6 +88,11 @@ pub(super) enum Remedy<'a> {
         free_mib: u64,
         room: Room,
     },
+    /// The reserve for attendance is not whole.
+    NoReserve {
+        dir: &'a Path,
+        bytes: u64,
+    },
     DiskFails {
         dir: &'a Path,
         error: &'a str,
@@ -98,6 +108,22 @@ pub(super) enum Remedy<'a> {
     SetAside {
         place: &'a Path,
         why: String,
+        /// Records of it, or of one before it, still wait for an upstream.
+        drains: bool,
+    },
+    /// By the clock the time of this is over, and the date is not corroborated.
+    HeldBack {
+        what: DeletedWhat,
+        support: Support,
+    },
+    /// No one has passed for 180 days, and `settled_on` is not set.
+    NoPassage {
+        last: Date,
+    },
+    /// A database that was set aside may hold erased faces.
+    NotErased {
+        place: &'a Path,
+        error: &'a str,
     },
 }
 
@@ -211,8 +237,21 @@ impl fmt::Display for Remedy<'_> {
                         "only attendance is recorded, and only until the reserve is used up"
                     }
                 };
-                write!(f, "{free_mib} MiB are left in {}: {given_up}; make room", dir.display())
+                let needed = (Room::ample_from() >> 20).saturating_sub(*free_mib);
+                write!(
+                    f,
+                    "{free_mib} MiB are left in {}: {given_up}; make room: {needed} MiB more",
+                    dir.display()
+                )
             }
+            Remedy::NoReserve { dir, bytes } => write!(
+                f,
+                "the reserve for attendance in {} has {} MiB of {}: when the disk is full, no worker \
+                 can pass as soon as these are used up; make room",
+                dir.display(),
+                bytes >> 20,
+                RESERVE >> 20
+            ),
             Remedy::DiskFails { dir, error } => write!(
                 f,
                 "{} cannot be written ({error}), so no worker can pass: make room, or check the \
@@ -231,11 +270,35 @@ impl fmt::Display for Remedy<'_> {
                  the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
                  swap off"
             ),
-            Remedy::SetAside { place, why } => write!(
+            Remedy::SetAside { place, why, drains } => write!(
                 f,
-                "{} holds a database that was damaged ({why}) and set aside. Only it has the \
-                 earlier records that were not sent upstream: copy it to a safe place, then remove \
-                 it here",
+                "{} holds a database that was set aside ({why}). Lists, sheets and exports include what \
+                 is legible of it; {}. `gatehouse ledger rescue` reads damaged parts. Copy the folder to \
+                 a safe place; when it is removed here, its records are in no list any more",
+                place.display(),
+                if *drains {
+                    "its records that were not sent go upstream, and some still wait"
+                } else {
+                    "its records that were not sent have gone upstream"
+                }
+            ),
+            Remedy::HeldBack { what, support } => write!(
+                f,
+                "by this clock the time of {what} is over, and nothing of it is deleted: {} of the {} \
+                 hours of running time support this date. If the date is wrong, correct the clock and \
+                 look for the reason",
+                support.ran_s / 3600,
+                support.needed_s / 3600
+            ),
+            Remedy::NoPassage { last } => write!(
+                f,
+                "no one has passed since {last}, and site.settled_on is not set, so attendance is \
+                 never deleted: when all wages are settled, set it; remove the workers who have left"
+            ),
+            Remedy::NotErased { place, error } => write!(
+                f,
+                "{} may still hold templates and photos that were erased ({error}): copy what you \
+                 need to a safe place, then remove it here",
                 place.display()
             ),
         }

@@ -58,6 +58,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         looks.extend(fire_input(lane, now));
     }
     looks.push(PartState::new(AlarmWhat::Ledger, services.ledger.id.to_string(), ledger(services)));
+    looks.push(PartState::new(AlarmWhat::Roster, &services.origin.gateway, roster(services)));
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
         let state = upstream.state.borrow();
@@ -215,6 +216,13 @@ fn ledger(services: &Services) -> Option<Trouble> {
     });
     let detail = altered.or(broken).or(replaced)?;
     Some(Trouble { since: services.started, detail, count: None })
+}
+
+/// Returns whether the roster is in doubt, because entries were lost.
+pub(super) fn roster(services: &Services) -> Option<Trouble> {
+    let stale = *services.roster_stale.borrow();
+    let detail = Detail::new("roster_stale");
+    stale.then_some(Trouble { since: services.started, detail, count: None })
 }
 
 /// Returns for each direction of a lane whether another hand keeps it released.

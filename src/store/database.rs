@@ -1,20 +1,13 @@
 //! The database's file: it is opened, migrated, checked, and set aside if it is damaged.
 
-use std::{
-    fs::File,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Sealer, StoreError,
-    folder::{
-        finish_setting_aside, locked, mark_made, newest, own_file, read_sent, set_aside, was_made,
-    },
+    folder::{finish_setting_aside, locked, mark_made, newest, own_file, set_aside, was_made},
+    mark::older_copy,
     meta::{KEY_PROOF, meta, set_meta},
     settling,
 };
@@ -56,9 +49,10 @@ const SUSPECT: &str = "gatehouse.db.suspect";
 
 /// Key in `meta` of a database that takes a damaged one's place: the damaged one's folder. It stays
 /// until the ledger has recorded the succession.
-const TAKES_PLACE_OF: &str = "takes_place_of";
+pub(super) const TAKES_PLACE_OF: &str = "takes_place_of";
 
-/// Opens (or makes) the database. A damaged one is set aside and a new one made in its place.
+/// Opens (or makes) the database. A damaged one, or an older copy, is set aside and a new one made in
+/// its place.
 pub(super) fn open(
     config: &Storage,
     clock: &Arc<dyn Clock>,
@@ -73,7 +67,7 @@ pub(super) fn open(
         }
     }
     let found = match opened {
-        Err(StoreError::Damaged { found, .. }) => found,
+        Err(StoreError::Damaged { found, .. } | StoreError::OlderCopy { found, .. }) => found,
         Err(StoreError::Sqlite(e))
             if is_damage(&e) || (is_read_error(&e) && is_readable(&config.database())) =>
         {
@@ -82,7 +76,7 @@ pub(super) fn open(
         opened => return opened,
     };
     let place = set_aside(config, clock.stamp(), &found)?;
-    tracing::error!(%found, place = %place.display(), "the database is damaged and set aside");
+    tracing::error!(%found, place = %place.display(), "the database is set aside");
     let fresh = try_open(config, clock)?;
     clear_suspicion(config);
     Ok(fresh)
@@ -133,28 +127,21 @@ pub(super) fn open_unsealed(
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if found > 0 {
         look_through(&mut connection, config, clock)?;
-        check_last_seq(&connection, config)?;
+        check_age(&connection, config)?;
     }
     migrate(&mut connection, config)?;
     Ok(connection)
 }
 
-/// Returns [`StoreError::Damaged`] if the database ends before the highest seq sent. New records
-/// would get the seqs of the lost ones, and an upstream would take them for repeats.
-fn check_last_seq(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
-    let Some(ledger) = meta(connection, "ledger")? else { return Ok(()) };
-    let last: Option<u64> =
-        connection.query_row("SELECT max(seq) FROM entry", [], |row| row.get(0))?;
-    let last = last.unwrap_or(0);
-    match read_sent(&config.dir, &ledger) {
-        Some(sent) if sent > last => {
-            let found = format!(
-                "it ends with record {last}, but record {sent} had been sent: the records between are lost"
-            );
-            Err(StoreError::Damaged { path: config.database(), found })
-        }
-        _ => Ok(()),
-    }
+/// Returns [`StoreError::OlderCopy`] if the daemon has started since with a later state of this
+/// database. Its ledger may go on elsewhere, so that it must not go on here under the same id.
+fn check_age(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
+    let Some(mark) = older_copy(connection, &config.dir)? else { return Ok(()) };
+    let found = format!(
+        "it is an older copy that was put back: the database had {} entries and {} starts",
+        mark.entries, mark.starts
+    );
+    Err(StoreError::OlderCopy { path: config.database(), found })
 }
 
 /// Returns whether SQLite reports a damaged file.
@@ -305,29 +292,4 @@ fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bo
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
-}
-
-/// The damaged database that was set aside for this one.
-pub struct Predecessor {
-    /// The folder in which it was set aside.
-    pub place: PathBuf,
-    /// The damaged database, read only. Any query may fail because of the damage.
-    pub database: Option<Connection>,
-}
-
-/// Returns the database that was set aside before this one was made; `None` after [`succeeded`].
-pub fn predecessor(connection: &Connection, dir: &Path) -> rusqlite::Result<Option<Predecessor>> {
-    let Some(name) = meta(connection, TAKES_PLACE_OF)? else { return Ok(None) };
-    let place = dir.join("set-aside").join(String::from_utf8_lossy(&name).as_ref());
-    // The old log is read and stays unchanged.
-    let database = open_reader(&place.join("gatehouse.db")).ok().filter(|old| {
-        use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        old.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok()
-    });
-    Ok(Some(Predecessor { place, database }))
-}
-
-/// Notes that the ledger has recorded its predecessor.
-pub fn succeeded(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM meta WHERE key = ?1", [TAKES_PLACE_OF]).map(drop)
 }

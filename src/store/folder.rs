@@ -1,9 +1,9 @@
-//! The storage folder: its lock, and the folder for damaged databases.
+//! The storage folder: its lock, and the folder for databases that were set aside.
 
 use std::{
     fs::File,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -57,27 +57,6 @@ pub(super) fn mark_made(dir: &Path, made: bool) -> std::io::Result<()> {
     File::open(dir.join("lock"))?.sync_all()
 }
 
-/// Name of the file with the highest seq sent of a ledger. A database that ends before this seq has
-/// lost records: the disk lost a commit that it had confirmed, or an old copy was put back.
-const SENT: &str = "sent";
-
-/// Writes the file `sent` without waiting for the disk. An older seq in it does no harm.
-pub(super) fn write_sent(dir: &Path, ledger: &[u8], seq: u64) -> std::io::Result<()> {
-    let fresh = dir.join("sent.new");
-    // The seq stands twice, so that a damaged digit is noticed.
-    std::fs::write(&fresh, format!("{} {seq} {seq}\n", hex::encode(ledger)))?;
-    std::fs::rename(fresh, dir.join(SENT))
-}
-
-/// Returns the highest seq of this ledger that is known to have been sent.
-pub(super) fn read_sent(dir: &Path, ledger: &[u8]) -> Option<u64> {
-    let text = std::fs::read_to_string(dir.join(SENT)).ok()?;
-    let mut words = text.split_whitespace();
-    let ours = words.next()? == hex::encode(ledger);
-    let (seq, again): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (ours && seq == again).then_some(seq)
-}
-
 const FOLDER: &str = "set-aside";
 /// Name of the text file beside a damaged database that describes the damage.
 const WHY: &str = "why.txt";
@@ -103,6 +82,13 @@ pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<Pat
     make.recursive(false).create(&place).map_err(folder)?;
     let mut why = File::create(place.join(WHY)).map_err(folder)?;
     why.write_all(found.as_bytes()).and_then(|()| why.sync_all()).map_err(folder)?;
+    // Root may run `ledger renew`, and the daemon must read the folder.
+    let owner = std::fs::metadata(dir).map_err(folder)?;
+    for made in [&all, &place, &place.join(WHY)] {
+        if std::fs::metadata(made).map_err(folder)?.uid() != owner.uid() {
+            chown(made, Some(owner.uid()), Some(owner.gid())).map_err(folder)?;
+        }
+    }
     sync(&all).map_err(folder)?;
     // From here on an empty database is a new one.
     mark_made(dir, false).map_err(folder)?;
@@ -128,6 +114,30 @@ pub(super) fn finish_setting_aside(config: &Storage, now: Stamp) -> Result<(), S
             .map_err(|source| StoreError::Folder { path: place.clone(), source }),
         None => set_aside(config, now, "the file is missing, and only its log was found").map(drop),
     }
+}
+
+/// How the text of a database begins that a person set aside.
+const RENEWED: &str = "a new ledger was begun by ";
+
+/// Sets a sound database aside, so that the next start begins a new ledger. No daemon may run. Returns
+/// the database's folder.
+pub fn renew(
+    config: &Storage,
+    now: Stamp,
+    user: &str,
+    reason: &str,
+) -> Result<PathBuf, StoreError> {
+    let path = config.database();
+    if !path.exists() {
+        return Err(StoreError::NothingSealed { path });
+    }
+    let _lock = lock_folder(config)?;
+    set_aside(config, now, &format!("{RENEWED}{user}: {reason}"))
+}
+
+/// Returns whether a person set this database aside.
+pub fn was_renewed(place: &Path) -> bool {
+    why_set_aside(place).starts_with(RENEWED)
 }
 
 fn take_log(dir: &Path, place: &Path) -> std::io::Result<()> {

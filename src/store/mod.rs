@@ -6,14 +6,17 @@
 //! ([`Room`]). Readers have read-only connections of their own. Touches: the storage folder. No
 //! file in it is readable by other users.
 //!
-//! A database that is damaged when it is opened is set aside, never deleted, and a new one takes
-//! its place ([`predecessor`]). Damage that SQLite finds later ends the writer, and so the daemon.
+//! A database that is damaged when it is opened, or an older copy, is set aside, never deleted, and a
+//! new one takes its place ([`predecessor`]). A sound database that has lost its end stays
+//! ([`lost_end`]). Damage that SQLite finds later ends the writer, and so the daemon.
 //! The next start sets the database aside.
 
 #![warn(missing_docs)]
 
+mod aside;
 mod database;
 mod folder;
+mod mark;
 mod meta;
 pub mod photo_store;
 mod room;
@@ -35,16 +38,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 #[cfg(test)]
 pub use self::database::SCHEMA;
-use self::{
-    database::is_damage,
-    room::Disk,
-    writer::{Job, Queues, Shared, Writer},
-};
 pub use self::{
-    database::{Predecessor, examine, predecessor, succeeded},
-    folder::{all_set_aside, why_set_aside},
+    aside::{
+        Predecessor, Rescue, files_of, open_damaged, open_set_aside, predecessor, read_from,
+        succeeded,
+    },
+    database::examine,
+    folder::{all_set_aside, renew, was_renewed, why_set_aside},
+    mark::{Mark, count_start, lost_end, older_copy},
     meta::{clear_meta, meta, metas, set_meta},
-    room::{Room, space},
+    room::{RESERVE, Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
     signing::{
@@ -52,6 +55,11 @@ pub use self::{
         record_key, recorded_key, replaced_key, rotate_signing,
     },
     writer::StoreState,
+};
+use self::{
+    database::is_damage,
+    room::Disk,
+    writer::{Job, Queues, Shared, Writer, is_disk_error},
 };
 use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};
 
@@ -107,6 +115,9 @@ pub enum StoreError {
     /// The database's file is damaged. The next start sets it aside.
     #[error("{} is damaged: {found}; the daemon sets it aside at its next start and begins a new one", path.display())]
     Damaged { path: PathBuf, found: String },
+    /// A copy of the database was put back. The next start sets it aside.
+    #[error("{}: {found}; the daemon sets it aside at its next start and begins a new ledger", path.display())]
+    OlderCopy { path: PathBuf, found: String },
     /// The disk has too little room for a write of this priority. Nothing was written.
     #[error("the disk of {} has only {free_mib} MiB free, so this was not stored: make room on it. Attendance is still recorded", path.display())]
     NoRoom { path: PathBuf, free_mib: u64 },
@@ -149,6 +160,23 @@ pub enum StoreError {
     /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+impl StoreError {
+    /// Returns whether the disk is full, read-only or failing. A later attempt may succeed.
+    pub fn is_of_the_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let io = |e: &std::io::Error| {
+            matches!(e.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                || e.raw_os_error() == Some(libc::EIO)
+        };
+        match self {
+            StoreError::Folder { source, .. } => io(source),
+            StoreError::Key(KeyError::NotMade { source, .. }) => io(source),
+            StoreError::Sqlite(e) => is_disk_error(e) && !is_damage(e),
+            _ => false,
+        }
+    }
 }
 
 /// The priority of a write: its order in the writer's queue, and whether it is refused when the
@@ -205,13 +233,17 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
     let queues = Queues { attendance: attendance_jobs, events: event_jobs, bulk: bulk_jobs };
     let (end, ended) = oneshot::channel();
     let shared = Arc::<Shared>::default();
+    // A mark is never lowered: the ledger has to record first what is lost.
+    let ledger = meta(&connection, "ledger")?.unwrap_or_default();
+    let mark = Mark::read(&config.dir, &ledger).unwrap_or_default();
     let writer = Writer {
         connection,
         disk,
         path: path.clone(),
         clock,
         shared: shared.clone(),
-        sent: (0, 0),
+        mark,
+        version: None,
         _lock: lock,
     };
     let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
@@ -275,20 +307,14 @@ impl Store {
     }
 
     /// Returns when the writer has done one job, which proves its progress. The job measures the
-    /// disk and writes down the highest seq sent.
+    /// disk and writes down what was committed.
     pub async fn beat(&self) -> Result<(), StoreError> {
         let beat = |writer: &mut Writer| {
             writer.look();
-            writer.write_sent();
+            writer.look_for_others();
+            writer.write_mark();
         };
         self.turn(&self.attendance, beat).await
-    }
-
-    /// Notes that records up to this seq are being sent to an upstream. A later start compares it
-    /// with the database: a database that ends before this seq has lost records.
-    pub fn sent(&self, seq: u64) {
-        // If the queue is full, the note is dropped; the next one has a higher seq.
-        let _ = self.bulk.try_send(Box::new(move |writer: &mut Writer| writer.sent(seq)));
     }
 
     /// Runs `work` on a read-only connection, in one consistent snapshot.

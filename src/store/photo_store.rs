@@ -1,7 +1,7 @@
 //! The photo store: photos of passages are kept for some days, if attendance leaves room for them.
 //!
-//! In: the photo of a committed grant. Out: a sealed file in `photos/DAY/`, a single photo on
-//! request, and an [`PhotoStoreState`]. Each photo is sealed with a key of its own, which is stored
+//! In: the photo of a committed grant; the day before which photos are pruned. Out: a sealed file
+//! in `photos/DAY/`, a single photo on request, and an [`PhotoStoreState`]. Each photo is sealed with a key of its own, which is stored
 //! sealed in the table `passage_photo`. Without its row a file is noise. Erasing rows, with the
 //! worker in one transaction, therefore erases photos. A change of the sealing key seals only the
 //! rows again. Files without rows, and rows without files, as a power cut leaves them, are removed
@@ -10,6 +10,7 @@
 
 mod files;
 mod rows;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -19,16 +20,16 @@ use std::{
     time::Duration,
 };
 
-use jiff::{Span, civil::Date, tz::TimeZone};
+use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::Draft;
-pub use self::rows::{carry_over, erase, reseal};
+pub use self::rows::{Untold, carry_over, erase, oldest, reseal, tell_untold};
 use super::{Priority, SealError, Sealer, Store, StoreError};
 use crate::{
-    clock::Clock,
+    clock::{Clock, Corroborated},
     config::Storage,
     failpoint,
     supervision::{Backoff, caught},
@@ -38,7 +39,7 @@ use crate::{
 const QUEUE: usize = 16;
 /// Maximum number of rows read, or files removed, in one step.
 const PAGE: usize = 200;
-/// Interval between two searches for photos whose days are over.
+/// Interval between two looks at the room for photos.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The folder for photos whose day is unknown.
 const UNDATED: &str = "undated";
@@ -85,6 +86,10 @@ pub struct PhotoStoreState {
     pub dropped: u64,
     /// Number of photos not kept because writing failed.
     pub failed: u64,
+    /// Number of photos deleted before their days were over, because others, or attendance, needed
+    /// the room.
+    #[serde(default)]
+    pub crowded_out: u64,
     /// The last error of the photo store, kept after it works again.
     pub last_error: Option<String>,
 }
@@ -93,6 +98,12 @@ enum Request {
     Keep(Taken),
     /// Removes the files of erased photos, then answers.
     Tidy(oneshot::Sender<()>),
+    /// Removes the photos of earlier days, then answers.
+    Prune {
+        before: Date,
+        today: Date,
+        done: oneshot::Sender<Result<(), PhotoStoreError>>,
+    },
 }
 
 /// A handle to the photo store; clones share it.
@@ -102,6 +113,7 @@ pub struct PhotoStore {
     state: Arc<Mutex<PhotoStoreState>>,
     store: Store,
     dir: PathBuf,
+    timezone: TimeZone,
     keeps: bool,
 }
 
@@ -111,7 +123,6 @@ pub struct Keeper {
     photo_store: PhotoStore,
     clock: Arc<dyn Clock>,
     timezone: TimeZone,
-    keep_days: u16,
     max_bytes: u64,
 }
 
@@ -125,18 +136,10 @@ pub fn photo_store(
     let (sender, requests) = mpsc::channel(QUEUE);
     let keeps = config.photo_keep_days > 0;
     let dir = config.dir.join("photos");
-    let photo_store = PhotoStore { requests: sender, state: Arc::default(), store, dir, keeps };
-    // Photos from a time when photos were kept are removed too.
-    let max_bytes = if keeps { config.photo_max_bytes } else { 0 };
-    let keep_days = config.photo_keep_days;
-    let keeper = Keeper {
-        requests,
-        photo_store: photo_store.clone(),
-        clock,
-        timezone,
-        keep_days,
-        max_bytes,
-    };
+    let (state, zone) = (Arc::default(), timezone.clone());
+    let photo_store = PhotoStore { requests: sender, state, store, dir, timezone: zone, keeps };
+    let (max_bytes, of) = (config.photo_max_bytes, photo_store.clone());
+    let keeper = Keeper { requests, photo_store: of, clock, timezone, max_bytes };
     (photo_store, keeper)
 }
 
@@ -159,6 +162,16 @@ impl PhotoStore {
         if self.requests.send(Request::Tidy(done)).await.is_ok() {
             let _ = wait.await;
         }
+    }
+
+    /// Removes the photos that were taken before a day. It needs a corroborated date: a photo with a
+    /// later date was taken by a wrong clock, and its days begin today.
+    pub async fn prune(&self, before: Date, date: Corroborated) -> Result<(), PhotoStoreError> {
+        let (done, wait) = oneshot::channel();
+        let today = date.at().to_zoned(self.timezone.clone()).date();
+        let asked = self.requests.send(Request::Prune { before, today, done }).await;
+        asked.map_err(|_| StoreError::Stopped)?;
+        wait.await.map_err(|_| StoreError::Stopped)?
     }
 
     /// Returns the JPEG of a passage, if one is kept.
@@ -243,11 +256,12 @@ impl Keeper {
     }
 
     async fn carry_out(&mut self, requests: &mut Vec<Request>) {
-        let (mut photos, mut waiting) = (Vec::new(), Vec::new());
+        let (mut photos, mut waiting, mut prunings) = (Vec::new(), Vec::new(), Vec::new());
         for request in requests.drain(..) {
             match request {
                 Request::Keep(taken) => photos.push(taken),
                 Request::Tidy(done) => waiting.push(done),
+                Request::Prune { before, today, done } => prunings.push((before, today, done)),
             }
         }
         let count = photos.len();
@@ -259,7 +273,7 @@ impl Keeper {
             self.photo_store.failed(count, &error);
         }
         if !waiting.is_empty() {
-            if let Err(error) = self.remove_all(rows::ERASED, "").await {
+            if let Err(error) = self.remove_all(rows::ERASED, "", rows::Why::Erased).await {
                 tracing::warn!(%error, "files of erased photos stay for now; no key opens them");
             }
             for done in waiting {
@@ -267,6 +281,16 @@ impl Keeper {
                 let _ = done.send(());
             }
         }
+        for (before, today, done) in prunings {
+            let _ = done.send(self.prune(before, today).await);
+        }
+    }
+
+    async fn prune(&mut self, before: Date, today: Date) -> Result<(), PhotoStoreError> {
+        let day = today.to_string();
+        let date = self.photo_store.store.write(Priority::Upkeep, move |tx| rows::date(tx, &day));
+        date.await?;
+        self.remove_all(rows::BEFORE, &before.to_string(), rows::Why::Pruned).await
     }
 
     /// Writes the files, then their rows. After a power cut the next start removes files without
@@ -316,10 +340,10 @@ impl Keeper {
         at.to_zoned(self.timezone.clone()).date()
     }
 
-    /// Removes photos whose days are over, and the oldest photos beyond the maximum size. Days
-    /// count only while the clock is trusted.
+    /// Removes the files of erased photos, and the oldest photos beyond the maximum size. No date
+    /// decides here. Undated photos get a day when the clock is trusted.
     async fn trim(&mut self) -> Result<(), PhotoStoreError> {
-        self.remove_all(rows::ERASED, "").await?;
+        self.remove_all(rows::ERASED, "", rows::Why::Erased).await?;
         let stamp = self.clock.stamp();
         if stamp.synced {
             let today = self.site_day(stamp.timestamp());
@@ -328,12 +352,9 @@ impl Keeper {
                 let day = today.to_string();
                 self.photo_store
                     .store
-                    .write(Priority::Upkeep, move |tx| rows::date(tx, &day))
+                    .write(Priority::Upkeep, move |tx| rows::date_undated(tx, &day))
                     .await?;
             }
-            let keep = Span::new().days(self.keep_days);
-            let first = today.checked_sub(keep).unwrap_or(Date::MIN).to_string();
-            self.remove_all(rows::BEFORE, &first).await?;
         }
         // If the disk refuses photos, old photos are removed, before attendance needs the reserve.
         while self.photo_store.store.state().room.refuses(Priority::Photo) {
@@ -341,7 +362,7 @@ impl Keeper {
             if oldest.is_empty() {
                 break;
             }
-            self.remove(oldest).await?;
+            self.remove(oldest, rows::Why::Crowded).await?;
             // The beat measures the disk.
             self.photo_store.store.beat().await?;
         }
@@ -356,26 +377,35 @@ impl Keeper {
             if going.is_empty() {
                 break;
             }
-            self.remove(going).await?;
+            self.remove(going, rows::Why::Crowded).await?;
         }
         Ok(())
     }
 
     /// Removes all photos for which `which` holds, a page at a time.
-    async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), PhotoStoreError> {
+    async fn remove_all(
+        &mut self,
+        which: &'static str,
+        day: &str,
+        why: rows::Why,
+    ) -> Result<(), PhotoStoreError> {
         loop {
             let day = day.to_owned();
             let rows = self.photo_store.store.read(move |tx| rows::some(tx, which, day)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
-            self.remove(rows).await?;
+            self.remove(rows, why).await?;
         }
     }
 
     /// Removes the files, then the rows. After a failure the remaining rows show what is left to
     /// do.
-    async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), PhotoStoreError> {
+    async fn remove(
+        &mut self,
+        rows: Vec<rows::Row>,
+        why: rows::Why,
+    ) -> Result<(), PhotoStoreError> {
         let removed = self.photo_store.on_files(move |dir| {
             rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
             Ok(rows)
@@ -383,51 +413,15 @@ impl Keeper {
         let rows = removed.await?;
         failpoint::at("photo_store.removed");
         let (kept, bytes) = (rows.len() as u64, rows.iter().map(|row| row.bytes).sum::<u64>());
-        self.photo_store.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
+        let delete = move |tx: &rusqlite::Transaction<'_>| {
+            rows::delete(tx, &rows)?;
+            rows::count_untold(tx, why, kept)
+        };
+        self.photo_store.store.write(Priority::Upkeep, delete).await?;
         self.photo_store.update(|s| {
             (s.kept, s.bytes) = (s.kept.saturating_sub(kept), s.bytes.saturating_sub(bytes));
+            s.crowded_out += if why == rows::Why::Crowded { kept } else { 0 };
         });
-        Ok(())
-    }
-
-    /// Removes files without rows, and rows without files, that a power cut left. Runs after a
-    /// start.
-    async fn sweep(&mut self) -> Result<(), PhotoStoreError> {
-        self.remove_all(rows::ERASED, "").await?;
-        for folder in self.photo_store.on_files(files::folders).await? {
-            let name = folder.clone();
-            let found = self.photo_store.on_files(move |dir| files::list(&dir.join(name))).await?;
-            for page in found.chunks(PAGE) {
-                let (page, folder) = (page.to_vec(), folder.clone());
-                let strays = self.photo_store.store.read(move |tx| rows::strays(tx, page)).await?;
-                let unlink = move |dir: &Path| {
-                    let mut strays = strays.iter().map(|name| dir.join(&folder).join(name));
-                    strays.try_for_each(|stray| files::unlink(&stray))
-                };
-                self.photo_store.on_files(unlink).await?;
-            }
-            self.photo_store.on_files(move |dir| files::drop_empty(dir, &folder)).await?;
-        }
-        let mut after = 0;
-        loop {
-            let page = self.photo_store.store.read(move |tx| rows::after(tx, after)).await?;
-            let Some(last) = page.last() else { break };
-            after = last.n;
-            let lost = self.photo_store.on_files(move |dir| {
-                let gone = |row: &rows::Row| !files::path(dir, &row.folder, &row.passage).exists();
-                Ok(page.into_iter().filter(gone).collect::<Vec<_>>())
-            });
-            let lost = lost.await?;
-            if !lost.is_empty() {
-                tracing::warn!(photos = lost.len(), "a power cut lost photos of passages");
-                self.photo_store
-                    .store
-                    .write(Priority::Upkeep, move |tx| rows::delete(tx, &lost))
-                    .await?;
-            }
-        }
-        let (kept, bytes) = self.photo_store.store.read(rows::count).await?;
-        self.photo_store.update(|s| (s.kept, s.bytes) = (kept, bytes));
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ const RESERVE_FLOOR: u64 = 2 * MIB;
 const RECOVERED: u64 = 8 * MIB;
 /// Size of the reserve. A passage takes about 2 KiB of the database, so the reserve is enough for a
 /// day or more of a busy gate. The log is reused, and already has its room.
-const RESERVE: u64 = 16 * MIB;
+pub const RESERVE: u64 = 16 * MIB;
 /// Size of the piece by which the reserve shrinks.
 const PIECE: u64 = MIB;
 
@@ -61,6 +61,11 @@ impl Room {
     /// Returns the state for this number of free bytes.
     pub fn with(free: u64) -> Room {
         Room::Ample.next(free, false)
+    }
+
+    /// Returns the number of free bytes at which the state is ample again.
+    pub fn ample_from() -> u64 {
+        EVENTS_FLOOR + RECOVERED
     }
 
     /// Returns the state for this number of free bytes, after the state `self`.
@@ -120,7 +125,8 @@ impl Disk {
         while free < RESERVE_FLOOR && self.resize(self.reserve_bytes.saturating_sub(PIECE)) {
             free = self.free().unwrap_or(free);
         }
-        if self.refills && free >= EVENTS_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
+        // The reserve comes before events and photos: attendance needs it.
+        if self.refills && free >= RESERVE_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
             free = self.free().unwrap_or(free);
         }
         // One piece given back by the reserve is not enough to end the state `Full`.

@@ -269,34 +269,79 @@ async fn a_damaged_database_is_set_aside_whole_and_a_new_one_says_whose_place_it
     }
 }
 
-#[tokio::test]
-async fn i3_a_database_that_ends_before_the_highest_seq_sent_is_set_aside() {
-    let dir = tempfile::tempdir().unwrap();
-    let reopened = |sent| {
-        let (store, thread) = open(&storage(dir.path())).unwrap();
-        async move {
-            let entry = "INSERT OR IGNORE INTO entry \
-                         VALUES (0, 7, 'boot', 0, NULL, NULL, NULL, x'', zeroblob(32))";
-            let one = move |tx: &Transaction<'_>| Ok(tx.execute(entry, [])?);
-            store.write::<_, StoreError>(Priority::Upkeep, one).await.unwrap();
-            store.sent(sent);
-            store.probe().await.unwrap();
-            store.beat().await.unwrap();
-            drop(store);
-            thread.join().unwrap();
+/// Opens the database, counts a start, adds an entry for each seq, and closes it.
+async fn run_with(dir: &Path, seqs: std::ops::RangeInclusive<u64>) {
+    let (store, thread) = open(&storage(dir)).unwrap();
+    let work = move |tx: &Transaction<'_>| {
+        count_start(tx)?;
+        for seq in seqs {
+            let entry = "INSERT INTO entry VALUES \
+                         (?1, ?1, 'boot', 0, NULL, NULL, NULL, x'', zeroblob(32))";
+            tx.execute(entry, [seq])?;
         }
+        Ok(())
     };
-    reopened(7).await;
-    reopened(9).await;
+    store.write::<_, StoreError>(Priority::Upkeep, work).await.unwrap();
+    store.beat().await.unwrap();
+    drop(store);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn i3_a_database_that_ends_before_its_mark_is_kept_and_its_lost_end_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    run_with(dir.path(), 1..=9).await;
+    let path = storage(dir.path()).database();
+    Connection::open(&path).unwrap().execute("DELETE FROM entry WHERE seq > 7", []).unwrap();
+    let (store, thread) = open(&storage(dir.path())).unwrap();
     assert_eq!(all_set_aside(dir.path()).len(), 0);
-    reopened(7).await;
+    let found = {
+        let dir = dir.path().to_owned();
+        move |tx: &Transaction<'_>| Ok::<_, StoreError>(lost_end(tx, &dir)?)
+    };
+    let mark = Mark { starts: 1, seq: 9, entries: 10 };
+    assert_eq!(store.read(found.clone()).await.unwrap(), Some(mark));
+    // A heartbeat does not lower the mark before the ledger has recorded the loss.
+    store.beat().await.unwrap();
+    assert_eq!(store.read(found).await.unwrap(), Some(mark));
+    drop(store);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn an_older_copy_that_was_put_back_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    run_with(dir.path(), 1..=7).await;
+    let copy = std::fs::read(storage(dir.path()).database()).unwrap();
+    run_with(dir.path(), 8..=9).await;
+    run_with(dir.path(), 10..=10).await;
+    assert_eq!(all_set_aside(dir.path()).len(), 0);
+    std::fs::write(storage(dir.path()).database(), copy).unwrap();
+    run_with(dir.path(), 1..=1).await;
     let all = all_set_aside(dir.path());
     assert_eq!(all.len(), 1);
     let why = why_set_aside(&all[0]);
-    assert!(why.contains("record 7") && why.contains("record 9"), "{why}");
-    // The new database has a new ledger, whose file `sent` starts again.
-    reopened(7).await;
+    assert!(why.contains("older copy") && why.contains("11 entries and 3 starts"), "{why}");
+    // The new database has a new ledger, whose mark starts again.
+    run_with(dir.path(), 2..=2).await;
     assert_eq!(all_set_aside(dir.path()), all);
+}
+
+#[test]
+fn a_mark_with_a_damaged_digit_or_of_another_ledger_counts_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mark, ledger) = (Mark { starts: 2, seq: 4711, entries: 4800 }, [7; 16]);
+    mark.write(dir.path(), &ledger).unwrap();
+    assert_eq!(Mark::read(dir.path(), &ledger), Some(mark));
+    assert_eq!(Mark::read(dir.path(), &[8; 16]), None);
+    let file = dir.path().join("committed");
+    let whole = std::fs::read(&file).unwrap();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        assert_eq!(Mark::read(dir.path(), &ledger), None, "byte {at}");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Priority, StoreError,
     database::{is_damage, suspect},
-    folder::write_sent,
+    mark::Mark,
     room::{Disk, Room},
 };
 use crate::{
@@ -53,6 +53,8 @@ pub struct StoreState {
     pub damaged: Option<String>,
     /// The slowest commit of the last minute or two.
     pub slowest: Slowest,
+    /// Number of times that another program was seen to have written to the database.
+    pub foreign_writes: u64,
 }
 
 /// The slowest commit of this minute and of the one before.
@@ -101,7 +103,7 @@ impl Shared {
 }
 
 /// Returns whether the disk, and not the statement, caused the error.
-fn is_disk_error(error: &rusqlite::Error) -> bool {
+pub(super) fn is_disk_error(error: &rusqlite::Error) -> bool {
     use ErrorCode::*;
     matches!(
         error.sqlite_error_code(),
@@ -127,8 +129,10 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
-    /// The highest seq sent in this run, and the last seq written to the file `sent`.
-    pub(super) sent: (u64, u64),
+    /// SQLite's number of the database's version. Only another program changes it.
+    pub(super) version: Option<i64>,
+    /// The mark in the file `committed`.
+    pub(super) mark: Mark,
     /// The folder's lock, held until the thread ends.
     pub(super) _lock: File,
 }
@@ -158,6 +162,7 @@ impl Writer {
                 break;
             }
         }
+        self.write_mark();
     }
 
     /// Runs `work` in a transaction, if the disk has room for its priority, and updates the
@@ -200,18 +205,20 @@ impl Writer {
         outcome
     }
 
-    /// Notes that records up to this seq are being sent.
-    pub(super) fn sent(&mut self, seq: u64) {
-        self.sent.0 = self.sent.0.max(seq);
-    }
-
-    pub(super) fn write_sent(&mut self) {
-        let (sent, written) = self.sent;
-        let Some(dir) = self.path.parent().filter(|_| sent > written) else { return };
-        let ledger = super::meta(&self.connection, "ledger").ok().flatten().unwrap_or_default();
-        match write_sent(dir, &ledger, sent) {
-            Ok(()) => self.sent.1 = sent,
-            Err(error) => tracing::debug!(%error, "the highest seq sent is not written"),
+    /// Writes down what was committed, if the file does not say it yet. A mark that is beyond the
+    /// database stays until the ledger has recorded what is lost.
+    pub(super) fn write_mark(&mut self) {
+        let Some(dir) = self.path.parent() else { return };
+        let written = Mark::of(&self.connection).map(|(ledger, mark)| {
+            if !mark.is_beyond(&self.mark) || self.mark.is_beyond(&mark) {
+                return Ok(());
+            }
+            mark.write(dir, &ledger).inspect(|()| self.mark = mark)
+        });
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the mark is not written"),
+            Err(error) => tracing::debug!(%error, "the mark cannot be read from the database"),
         }
     }
 
@@ -220,6 +227,16 @@ impl Writer {
         let Disk { room, free_bytes, reserve_bytes, .. } = self.disk;
         let mut state = self.shared.state();
         (state.room, state.free_bytes, state.reserve_bytes) = (room, free_bytes, reserve_bytes);
+    }
+
+    /// Notes whether another program has written to the database, whose only writer this is.
+    pub(super) fn look_for_others(&mut self) {
+        let version = "PRAGMA data_version";
+        let Ok(version) = self.connection.query_row(version, [], |row| row.get(0)) else { return };
+        if self.version.replace(version).is_some_and(|before| before != version) {
+            tracing::error!("another program has written to the database: the ledger is audited");
+            self.shared.state().foreign_writes += 1;
+        }
     }
 
     fn attempt<T, E: From<StoreError>>(

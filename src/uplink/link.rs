@@ -1,6 +1,6 @@
 //! The interface of an upstream's task: its context, requests to it, commands from it, its errors.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -59,6 +59,8 @@ pub struct Context {
     pub sent_before: u64,
     /// The ledger whose records go out.
     pub ledger: LedgerId,
+    /// The storage folder, for databases that were set aside.
+    pub storage_dir: PathBuf,
     /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
     /// The room for this link's large commands.

@@ -215,6 +215,7 @@ async fn drain(
         online,
         heads: watch::channel(Default::default()).1,
         sent_before: 0,
+        storage_dir: Default::default(),
         ledger,
         commands,
         cancel: cancel.clone(),

@@ -587,7 +587,7 @@ impl Book {
             assert_eq!(row.get::<_, [u8; 32]>(5).unwrap(), leaf(&raw), "entry {index}");
             assert_eq!((entry.index, index), (entries.len() as u64, entries.len() as u64));
             assert_eq!((entry.seq, entry.body.kind()), (seq, &*kind), "entry {index}");
-            if matches!(&*kind, "grant" | "shutdown" | "heartbeat") {
+            if matches!(&*kind, "grant" | "shutdown" | "heartbeat" | "access") {
                 assert_eq!(seq, None, "entry {index}");
             } else {
                 seqs += 1;

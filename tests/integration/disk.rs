@@ -295,27 +295,61 @@ fn a_start_on_a_full_disk_lives_on_the_reserve() {
 }
 
 #[test]
-fn a_start_on_a_failing_disk_ends_and_sets_no_database_aside() {
+fn a_start_on_a_bad_disk_waits_says_so_and_goes_on_when_the_disk_is_well() {
     let (mut gate, disk) = start();
     assert_eq!(enroll_a(&gate.site).code, 0);
     let ledger = gate.site.status()["ledger"]["id"].clone();
     gate.daemon.take().unwrap().stop();
-    for how in ["read-only", "failing", "failing to read"] {
+    for how in ["full", "read-only", "failing", "failing to read"] {
         match how {
+            "full" => {
+                fs::remove_file(gate.site.path("data/reserve")).unwrap();
+                disk.full(0);
+            }
             "read-only" => disk.read_only(),
             "failing" => disk.failing(),
             _ => disk.failing_to_read(),
         }
-        let mut daemon = gate.site.spawn(&disk.environment());
-        let code = daemon.0.wait().unwrap().code();
-        assert_eq!(code, Some(1), "{how}: systemd would start it again");
+        eprintln!("{how}");
+        let daemon = gate.site.spawn(&disk.environment());
+        // The control socket answers, and says what is wrong.
+        let said = until("an answer of the waiting daemon", || {
+            let said = gate.site.gatehouse(&["status"]);
+            said.err.contains("waits for its disk").then_some(said)
+        });
+        assert_eq!(said.code, 1, "{how}: {said:?}");
+        assert!(said.err.contains("no worker can pass"), "{how}: {said:?}");
         disk.well();
-        gate.daemon = Some(gate.site.start_with(&disk.environment()));
-        let status = gate.site.status();
+        until("a gate that works", || (gate.site.gatehouse(&["status"]).code == 0).then_some(()));
+        let status = gate.site.status_when("a healthy disk", is_well);
         assert_eq!(status["disk"]["set_aside"], json!([]), "{how}: {}", gate.site.log());
         assert_eq!(status["ledger"]["id"], ledger, "{how}");
-        gate.daemon.take().unwrap().stop();
+        daemon.stop();
     }
+}
+
+#[test]
+fn a_reserve_is_made_before_events_are_recorded_and_a_missing_one_is_told() {
+    let (mut gate, disk) = start();
+    gate.daemon.take().unwrap().stop();
+    let reserve = gate.site.path("data/reserve");
+    let whole = fs::metadata(&reserve).unwrap().len();
+    // With 70 MiB the reserve is made, and what is missing is told.
+    fs::remove_file(&reserve).unwrap();
+    disk.full(70 * MIB);
+    let daemon = gate.site.start_with(&disk.environment());
+    let status = gate.site.status_when("little room", room_is("low"));
+    assert_eq!(fs::metadata(&reserve).unwrap().len(), whole);
+    assert!(remedy(&status, "disk").contains("MiB more"), "{status:#}");
+    daemon.stop();
+    // With 20 MiB there is no room for it.
+    fs::remove_file(&reserve).unwrap();
+    disk.full(20 * MIB);
+    let daemon = gate.site.start_with(&disk.environment());
+    let status = gate.site.status_when("a trouble", |s| Site::degraded(s).contains(&"disk"));
+    let troubles = status["degraded"].to_string();
+    assert!(troubles.contains("the reserve for attendance") && troubles.contains("0 MiB of 16"));
+    daemon.stop();
 }
 
 /// Returns all files of a folder, by their path in it.
@@ -378,10 +412,13 @@ struct Left {
     id: bool,
     workers: u32,
     workers_lost: u32,
+    /// Number of records that lists include.
+    records: usize,
 }
 
-const NOTHING: Left = Left { id: false, workers: 0, workers_lost: 0 };
-const THE_ROSTER: Left = Left { id: true, workers: 2, workers_lost: 0 };
+const NOTHING: Left = Left { id: false, workers: 0, workers_lost: 0, records: 0 };
+const THE_ROSTER: Left = Left { id: true, workers: 2, workers_lost: 0, records: 0 };
+const ALL_BUT_PHOTOS: Left = Left { records: 1, ..THE_ROSTER };
 
 #[test]
 fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
@@ -404,8 +441,8 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         ("empty", Vec::new(), NOTHING),
         ("garbage", sound.iter().map(|b| b.wrapping_mul(31) ^ 0x5A).collect(), NOTHING),
         ("no entries", overwritten(entries, entries + PAGE, 0xAA), THE_ROSTER),
-        ("an index of zeros", overwritten(seqs, seqs + PAGE, 0), THE_ROSTER),
-        ("no photos", overwritten(photos, photos + PAGE, 0xAA), THE_ROSTER),
+        ("an index of zeros", overwritten(seqs, seqs + PAGE, 0), ALL_BUT_PHOTOS),
+        ("no photos", overwritten(photos, photos + PAGE, 0xAA), ALL_BUT_PHOTOS),
         ("cut short", sound[..sound.len() / 2].to_vec(), NOTHING),
     ];
     for (damage, bytes, left) in damages {
@@ -436,7 +473,10 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
             assert_eq!(first["workers"], left.workers, "{damage}");
             assert_eq!(first["workers_lost"], left.workers_lost, "{damage}");
         }
-        assert_eq!(attendance(&gate.site).len(), 0, "{damage}");
+        let listed = attendance(&gate.site);
+        if damage != "cut short" {
+            assert_eq!(listed.len(), left.records, "{damage}");
+        }
 
         // A worker whose data was saved can pass; a lost worker can be enrolled.
         gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
@@ -452,7 +492,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         let status = gate.site.status();
         assert_eq!(status["ledger"]["id"], first["ledger"], "{damage}");
         assert_eq!(status["disk"]["set_aside"].as_array().unwrap().len(), 1, "{damage}");
-        assert_eq!(attendance(&gate.site), [record], "{damage}");
+        assert_eq!(attendance(&gate.site), [listed, vec![record]].concat(), "{damage}");
         gate.daemon.take().unwrap().stop();
     }
 }

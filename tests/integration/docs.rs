@@ -147,6 +147,9 @@ fn the_commands_for_a_running_gate_work() {
     run("gate-2", &second.session);
     let export = "gate-2-2026-10.jsonl";
     fs::copy(second.site.path(export), gate.site.path(export)).unwrap();
+    let head = second.site.gatehouse(&["--json", "evidence", "head"]).json_lines().remove(0);
+    let fingerprint = head["fingerprint"].as_str().unwrap();
+    fs::write(gate.site.path("gate-2.fingerprint"), fingerprint).unwrap();
 
     copy_photo("person_a_1.jpg", &gate.site.path("front.jpg"));
     copy_photo("person_a_2.jpg", &gate.site.path("left.jpg"));

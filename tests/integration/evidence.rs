@@ -1,17 +1,18 @@
 //! Evidence from outside: packages, heads and the audit, with the real daemon and broker. A verifier
 //! in another language, written from the documentation alone, agrees with ours.
 
-use std::{os::unix::fs::PermissionsExt, process::Command};
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::common::{
     Gate, Said, Site,
-    past::{journal, person, went, write},
+    past::{Went, journal, person, went, write},
+    slave::python,
     wall::WallClock,
 };
 use gatehouse::{
     clock::{BootId, Stamp},
     config::Direction::{Entry, Exit},
-    ledger::{Alarm, AlarmWhat, Detail, Heartbeat, tree::is_consistent},
+    ledger::{Alarm, AlarmWhat, Detail, Heartbeat, Outcome, tree::is_consistent},
 };
 use rusqlite::Connection;
 use serde_json::Value;
@@ -44,7 +45,7 @@ pub(super) fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
 }
 
 /// Returns what the verifier in Python says: its exit code, and its output as JSON.
-pub(super) fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
+pub(crate) fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
     let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").expect("run tests/run");
     let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/evidence.py");
     let output = Command::new(python).arg(verifier).arg(package).args(more).output().unwrap();
@@ -160,6 +161,155 @@ fn an_owner_who_alters_the_database_is_found_by_the_audit() {
     }
 }
 
+/// A name, the alteration, the first entry that an audit names, the number of records that October
+/// still lists, and whether the list says that an entry cannot be read.
+type Tampering = (&'static str, fn(&Connection), Option<(u64, &'static str)>, usize, bool);
+
+/// The ways in which an owner with a database tool was seen to alter a ledger.
+fn tamperings() -> [Tampering; 4] {
+    fn run(database: &Connection, sql: &str) {
+        database.execute_batch(sql).unwrap();
+    }
+    [
+        (
+            "columns changed, bytes untouched",
+            |database| {
+                run(
+                    database,
+                    "UPDATE entry SET at_ms = at_ms - 7776000000, worker = 'W002' WHERE idx = 2",
+                )
+            },
+            Some((2, "columns")),
+            8,
+            false,
+        ),
+        (
+            "the kind and the cause of an outcome changed",
+            |database| run(database, "UPDATE entry SET kind = 'mode', cause = NULL WHERE idx = 3"),
+            Some((3, "columns")),
+            8,
+            false,
+        ),
+        (
+            "a grant rewritten three hours earlier, with a fresh leaf",
+            |database| {
+                let bytes: Vec<u8> = database
+                    .query_row("SELECT bytes FROM entry WHERE idx = 2", [], |row| row.get(0))
+                    .unwrap();
+                let mut grant = gatehouse::ledger::Entry::decode(&bytes).unwrap();
+                grant.stamp.wall_ms -= 3 * 3600 * 1000;
+                let (bytes, at) = (grant.encode().unwrap(), grant.stamp.wall_ms);
+                let leaf = gatehouse::ledger::leaf_hash(&bytes);
+                let sql = "UPDATE entry SET bytes = ?1, leaf = ?2, at_ms = ?3 WHERE idx = 2";
+                database.execute(sql, rusqlite::params![bytes, leaf, at]).unwrap();
+            },
+            Some((3, "cause")),
+            7,
+            true,
+        ),
+        (
+            "the last grant and outcome removed, and all after them",
+            |database| run(database, "DELETE FROM entry WHERE idx >= 14"),
+            None,
+            7,
+            false,
+        ),
+    ]
+}
+
+fn tampered(site: &Site, alter: fn(&Connection)) {
+    let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+    database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+    alter(&database);
+}
+
+#[test]
+fn a_tampered_ledger_is_noticed_and_no_record_vanishes_from_a_list_unsaid() {
+    for (what, alter, first, records, unread) in tamperings() {
+        for running in [true, false] {
+            // A start sets a database aside that ends before what was sent.
+            if first.is_none() && !running {
+                continue;
+            }
+            eprintln!("{what}, running: {running}");
+            let mut site = site();
+            site.broker.start();
+            let mut platform = site.broker.subscriber();
+            let mut daemon = site.start();
+            platform.next_on("head");
+            // Lists have read the rows once already.
+            let listed = |more: &[&str]| {
+                let october = ["--json", "attendance", "list", "--from", "2026-10-01"];
+                site.gatehouse(&[&october[..], &["--to", "2026-10-31"], more].concat())
+            };
+            assert_eq!(listed(&[]).json_lines().len(), 8);
+            if running {
+                tampered(&site, alter);
+            } else {
+                daemon.stop();
+                tampered(&site, alter);
+                daemon = site.start();
+            }
+            // The lists know it before the audit at leisure comes by.
+            let said = listed(&[]);
+            assert_eq!(said.json_lines().len(), records, "{what}: {said:?}");
+            assert_eq!(said.err.contains("cannot be read"), unread, "{what}: {said:?}");
+            let of_worker = listed(&["--worker", "W001"]).json_lines();
+            let theirs = if first.is_some() && !unread { 4 } else { 3 };
+            assert_eq!(of_worker.len(), if first.is_none() { 4 } else { theirs }, "{what}");
+            // Status and platform say it, and the audit names the first bad entry.
+            site.status_when("the ledger to be named", |s| Site::degraded(s).contains(&"ledger"));
+            // After its end was removed, a ledger gives the seqs of the removed entries again, which
+            // the link has sent already.
+            if first.is_some() {
+                let alarm = platform.event("alarm");
+                let expected = (&Value::from("ledger"), &Value::from(true));
+                assert_eq!((&alarm["what"], &alarm["raised"]), expected, "{what}: {alarm}");
+            }
+            let audit = site.gatehouse(&["--json", "evidence", "audit"]);
+            assert_eq!(audit.code, 1, "{what}: {audit:?}");
+            let report: Value = serde_json::from_str(&audit.out).unwrap();
+            match first {
+                Some((index, fault)) => {
+                    let found = &report["findings"][0];
+                    assert_eq!((&found["index"], &found["fault"]), (&index.into(), &fault.into()));
+                }
+                None => assert_ne!(report["other_roots"], serde_json::json!([]), "{report}"),
+            }
+            // Recording goes on, and nothing was repaired.
+            let seq = of_worker[0]["seq"].to_string();
+            let dispute = ["attendance", "dispute", &seq, "--reason", "x"];
+            assert_eq!(site.gatehouse(&dispute).code, 0, "{what}");
+            assert_eq!(site.gatehouse(&["evidence", "audit"]).code, 1, "{what}");
+            daemon.stop();
+        }
+    }
+}
+
+#[test]
+fn the_sheet_of_a_tampered_ledger_has_the_hidden_day_and_names_what_cannot_be_read() {
+    let mut site = site();
+    site.broker.start();
+    let daemon = site.start();
+    let sheet = || {
+        let said = site.gatehouse(&["--json", "timesheet", "--month", "2026-10"]);
+        said.json_lines().remove(0)
+    };
+    let sound = sheet();
+    assert_eq!(sound["total"]["minutes"], 4 * 600);
+    let [(_, columns, ..), _, (_, rewritten, ..), _] = tamperings();
+    tampered(&site, columns);
+    let altered = sheet();
+    assert_eq!((&altered["rows"], &altered["total"]), (&sound["rows"], &sound["total"]));
+    tampered(&site, rewritten);
+    let altered = sheet();
+    let notes = altered["notes"].to_string();
+    assert!(notes.contains("cannot be read or was altered") && notes.contains("(3)"), "{notes}");
+    assert_eq!(altered["total"]["minutes"], 3 * 600);
+    daemon.stop();
+}
+
 #[test]
 fn an_altered_ledger_is_reported_at_the_next_start_and_recording_goes_on() {
     for sql in [
@@ -186,6 +336,117 @@ fn an_altered_ledger_is_reported_at_the_next_start_and_recording_goes_on() {
         site.status_when("the alarm to be recorded", |s| size(s) >= before);
         daemon.stop();
     }
+}
+
+/// Returns a site at which a worker has a whole month: two stretches on each day, a night shift, and
+/// days with a mark.
+fn month() -> Site {
+    let site = Site::without_lanes();
+    let liu = person("W001", "刘峰", "钢筋一班");
+    let mut passages = Vec::new();
+    for day in 1..=31 {
+        let times = [(Entry, "07:28"), (Exit, "11:32"), (Entry, "12:57"), (Exit, "17:31")];
+        for (n, (direction, at)) in times.into_iter().enumerate() {
+            let went = went(&liu, direction, &format!("2026-10-{day:02}T{at}:00+08:00"));
+            match (day, n) {
+                (7, 3) => {}
+                (9, 0) => passages.push(Went { outcome: Outcome::Unconfirmed, ..went }),
+                _ => passages.push(went),
+            }
+        }
+    }
+    passages.push(went(&liu, Entry, "2026-10-20T20:02:00+08:00"));
+    passages.push(went(&liu, Exit, "2026-10-21T05:30:00+08:00"));
+    passages.sort_by_key(|went| went.at_ms);
+    write(&site, &[liu], passages.into_iter());
+    site
+}
+
+/// Renders a page in Chromium, as a PDF and as a picture of an A4 page at 192 pixels an inch.
+fn rendered(page: &Path) -> (Vec<u8>, std::path::PathBuf) {
+    let (pdf, png) = (page.with_extension("pdf"), page.with_extension("png"));
+    let printed = format!("--print-to-pdf={}", pdf.display());
+    let taken = format!("--screenshot={}", png.display());
+    let size = ["--window-size=794,1123", "--force-device-scale-factor=2"];
+    for what in [vec!["--no-pdf-header-footer", &printed], vec![&taken, size[0], size[1]]] {
+        let output = Command::new("chromium-headless-shell")
+            .args(["--no-sandbox", "--disable-gpu"])
+            .args(what)
+            .arg(format!("file://{}", page.display()))
+            .output()
+            .expect("run tests/run");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    (std::fs::read(&pdf).unwrap(), png)
+}
+
+#[test]
+fn the_sheet_of_a_month_is_one_page_and_its_code_names_the_file() {
+    let mut site = month();
+    site.broker.start();
+    let daemon = site.start();
+    let by = ["--at", "2026-10-07 17:31", "--direction", "exit", "--reason", "闸机停电"];
+    let added =
+        site.gatehouse(&[&["attendance", "supplement", "--worker", "W001"], &by[..]].concat());
+    assert_eq!(added.code, 0, "{added:?}");
+    let disputed = site.gatehouse(&["attendance", "dispute", "40", "--reason", "<i>brother</i>"]);
+    assert_eq!(disputed.code, 0, "{disputed:?}");
+    let package = export(&site, &[]);
+    let report = verify(&site, &package, &[]).json_lines().remove(0);
+    let again = ["evidence", "export", "--worker", "W001", "--from", "2026-10-01", "--to"];
+    let out = package.to_str().unwrap();
+    site.gatehouse(&[&again[..], &["2026-10-31", "--out", out]].concat()).refused("already exists");
+    let page = package.with_extension("html");
+    site.gatehouse(&[&again[..], &["2026-10-31", "--out", page.to_str().unwrap()]].concat())
+        .refused("is for the sheet");
+    daemon.stop();
+
+    let html = std::fs::read_to_string(&page).unwrap();
+    for field in ["sha256", "fingerprint", "root", "ledger", "name"] {
+        assert!(html.contains(report[field].as_str().unwrap()), "{field}");
+    }
+    for part in
+        ["刘峰", "钢筋一班", "2026-10-31", "补记", "闸机停电", "异议", "20:02–05:30+1", "夜"]
+    {
+        assert!(html.contains(part), "{part}");
+    }
+    // Nothing is loaded from elsewhere. The only address names the drawing's language.
+    let addresses = html.matches("http").count();
+    assert_eq!((addresses, html.matches("http://www.w3.org/2000/svg").count()), (1, 1));
+    assert!(!html.contains("<script") && !html.contains("<i>"), "{html}");
+
+    let (pdf, png) = rendered(&page);
+    if let Some(to) = std::env::var_os("GATEHOUSE_KEEP_SHEET") {
+        for kept in [&page, &page.with_extension("pdf"), &png] {
+            std::fs::copy(kept, Path::new(&to).join(kept.file_name().unwrap())).unwrap();
+        }
+    }
+    let pages = pdf.windows(12).filter(|part| part.starts_with(b"/Type /Page\n")).count();
+    assert_eq!(pages, 1, "a month fits on one page");
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/qr_reader.py");
+    let output = Command::new(python()).arg(reader).arg(&png).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = String::from_utf8(output.stdout).unwrap().to_lowercase();
+    let words: Vec<&str> = read.split_whitespace().collect();
+    let expected = ["sha256", "signature"].map(|field| report[field].as_str().unwrap());
+    assert_eq!(words, ["gatehouse-evidence", "1", expected[0], expected[1]]);
+}
+
+#[test]
+fn the_bench_of_a_ledger_makes_and_verifies_its_proofs() {
+    let site = Site::without_lanes();
+    let small = ["--entries", "4000", "--runs", "1", "--passages", "120"];
+    let dir = site.path(".");
+    let bench = ["--json", "bench", "ledger", "--dir", dir.to_str().unwrap()];
+    let said = site.gatehouse(&[&bench[..], &small].concat());
+    let report = said.json_lines().remove(0);
+    assert_eq!(report["entries"], 4000, "{report}");
+    let [month, all] = [0, 1].map(|n| report["packages"][n]["records"].as_u64().unwrap());
+    // One worker, four passages a day.
+    assert_eq!((month, all), (30 * 4, 2000), "{report}");
+    assert!(
+        report["ratio"].as_f64().unwrap() > 0.0 && report["tree_bytes"].as_u64().unwrap() < 4096
+    );
 }
 
 #[test]

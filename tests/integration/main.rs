@@ -24,6 +24,7 @@ mod commands;
 mod config;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod deletion;
 mod delivery;
 #[cfg(feature = "demo")]
 mod demo;
@@ -48,6 +49,7 @@ mod others;
 mod program;
 mod roster;
 mod sensors;
+mod set_aside;
 mod shipped;
 #[cfg(feature = "failpoints")]
 mod slow_box;

@@ -11,6 +11,7 @@ use crate::common::{
 };
 use gatehouse::{
     attendance::{
+        export::{HeadOf, Trust},
         merge::Gathered,
         print::{self, Document},
         timesheet::{Days, SheetFilter, timesheet},
@@ -51,6 +52,12 @@ fn on(person: &Person, direction: Direction, time: &str) -> Went {
 
 fn sheet(site: &Site, more: &[&str]) -> Said {
     site.gatehouse(&[&["--json", "timesheet", "--month", "2024-10"][..], more].concat())
+}
+
+/// Returns the fingerprint of a gateway's key, as a person notes it.
+fn fingerprint(site: &Site) -> String {
+    let shown = one(&site.gatehouse(&["--json", "evidence", "head"]));
+    shown["fingerprint"].as_str().unwrap().to_owned()
 }
 
 fn one(said: &Said) -> Value {
@@ -97,6 +104,12 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
         (&json!(2), &json!(0))
     );
     assert_eq!(alone["total"]["unconfirmed"], json!({ "days": 0, "minutes": 572 }));
+    // Its records are proved to come from the ledger of a gateway whose key the user knows.
+    let theirs = fingerprint(&there);
+    let refused = sheet(&here, &["--with", out]);
+    refused.refused(&format!("give --fingerprint {theirs}; or give --unverified"));
+    let known = ["--fingerprint", &theirs];
+    let sheet = |site: &Site, more: &[&str]| self::sheet(site, &[&known, more].concat());
     // A file that is given twice counts once.
     let made = one(&sheet(&here, &["--with", out, "--with", out]));
     let rows = made["rows"].as_array().unwrap();
@@ -135,6 +148,12 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
             ])
         })
         .collect();
+    for (source, site) in made["sources"].as_array().unwrap().iter().zip([&here, &there]) {
+        assert_eq!(
+            (&source["verified"], &source["head"]["fingerprint"]),
+            (&true.into(), &json!(fingerprint(site)))
+        );
+    }
     let (ours, theirs) = (&here.status()["ledger"]["id"], &there.status()["ledger"]["id"]);
     // A guard's release is a separate record.
     let expected = [
@@ -156,7 +175,7 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     sheet(&here, &["--worker", "W009"]).refused("there is no worker W009");
 
     // The table for people.
-    let month = ["timesheet", "--month", "2024-10", "--with", out];
+    let month = [&["timesheet", "--month", "2024-10", "--with", out][..], &known].concat();
     let said = here.gatehouse(&month);
     for part in ["刘峰", "4:03", "4:30", "10:00", "14:03", "gate-2", "seq 1 to 3"] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
@@ -169,6 +188,13 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     let written = [&month[..], &["--format", "xlsx", "--out", xlsx.to_str().unwrap()]].concat();
     assert_eq!(here.gatehouse(&written).code, 0);
     let book = read("xlsx_reader.py", &xlsx);
+    // The worker signs the sheet, with the ledgers' roots and the keys' fingerprints on it.
+    let printed = book["sheets"][0]["cells"].to_string();
+    for source in made["sources"].as_array().unwrap() {
+        assert!(printed.contains(source["head"]["fingerprint"].as_str().unwrap()), "{printed}");
+    }
+    let last = made["sources"][1]["head"]["root"].as_str().unwrap();
+    assert!(printed.contains(last) && !printed.contains("not verified"), "{printed}");
     assert_eq!(
         book["sheets"][0]["cells"]["A1"]["value"],
         "一号地块 2024年10月考勤表  Attendance sheet 2024-10"
@@ -182,11 +208,15 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
 #[test]
 fn an_export_that_is_incomplete_or_of_another_project_is_refused_with_its_file_name() {
     let (there, daemon) = site("gate-2", "P-2", vec![on(&liu(), Exit, "09T12:01")]);
+    let other = Person { name: "刘锋".into(), ..liu() };
+    let (third, _third) = site("gate-3", "P-1", vec![on(&other, Exit, "09T12:01")]);
     let (here, _daemon) = site("gate-1", "P-1", vec![on(&liu(), Entry, "09T07:58")]);
     let file = here.path("there.jsonl");
+    let known = fingerprint(&third);
+    let named = ["--with", file.to_str().unwrap(), "--fingerprint", &known];
     let with = |bytes: &[u8], expected: &str| {
         std::fs::write(&file, bytes).unwrap();
-        let said = sheet(&here, &["--with", file.to_str().unwrap()]);
+        let said = sheet(&here, &named);
         said.refused(expected);
         said.refused("there.jsonl, line");
     };
@@ -194,21 +224,48 @@ fn an_export_that_is_incomplete_or_of_another_project_is_refused_with_its_file_n
     let days = ["--from", "2024-10-01", "--to", "2024-10-31"];
     let export = [&["attendance", "export", "--out", out.to_str().unwrap()], &days[..]].concat();
     assert_eq!(there.gatehouse(&export).code, 0);
-    let whole = std::fs::read(&out).unwrap();
-    with(&whole, "line 1: the export is of project P-2, and this gateway is of project P-1");
-    let ours = String::from_utf8(whole).unwrap().replace("P-2", "P-1");
+    let whole = std::fs::read_to_string(&out).unwrap();
+    with(
+        whole.as_bytes(),
+        "line 1: the export is of project P-2, and this gateway is of project P-1",
+    );
+    let moved = whole.replace("P-2", "P-1");
+    with(moved.as_bytes(), "the proofs do not hold: the file was altered, or made by someone else");
+    let theirs = third.path("out.jsonl");
+    let export_third = [&["attendance", "export", "--out", theirs.to_str().unwrap()], &days[..]];
+    assert_eq!(third.gatehouse(&export_third.concat()).code, 0);
+    let ours = std::fs::read_to_string(&theirs).unwrap();
     let cut = ours.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
     with(cut.as_bytes(), "line 3: the file was cut off: its last line, with the count, is missing");
     with(&ours.as_bytes()[..ours.len() - 5], "cut off");
-    let other = ours.replace("刘峰", "刘锋");
-    std::fs::write(&file, other).unwrap();
-    let named = ["--with", file.to_str().unwrap()];
+    std::fs::write(&file, &ours).unwrap();
     sheet(&here, &named).refused("worker W001 is 刘");
     let said = sheet(&here, &[&named[..], &["--same-person", "W001"]].concat());
     assert_eq!(one(&said)["total"]["minutes"], 243);
     assert_eq!(one(&said)["rows"][0]["id_tail"], "W001");
     // The export lacks the night shifts at the month's ends, and the program reports that.
     assert!(said.err.contains("export 2024-09-30 to 2024-11-01 for the whole month"), "{said:?}");
+    // An invented file, such as one of a former version, is taken on request only, and marked.
+    let record = one(&third.gatehouse(&["--json", "attendance", "list"]));
+    let heading = json!({ "format": "gatehouse attendance", "version": 1, "project": "P-1",
+        "gateway": "gate-3", "ledger": record["ledger"], "from": "2024-09-29", "to": "2024-11-02",
+        "exported_at": "2024-11-03T00:00:00Z", "timezone": "Asia/Shanghai" });
+    let ending = json!({ "count": 1, "first_seq": record["seq"], "last_seq": record["seq"] });
+    let invented = format!("{heading}\n{record}\n{ending}\n");
+    with(invented.as_bytes(), "the file has no proofs");
+    let taken = ["--unverified", "--same-person", "W001"];
+    for bytes in [&invented, &moved] {
+        std::fs::write(&file, bytes).unwrap();
+        let said = sheet(&here, &[&named[..], &taken].concat());
+        let made = one(&said);
+        assert_eq!(made["total"]["minutes"], 243);
+        assert_eq!(made["sources"][1]["verified"], false);
+        assert!(made["notes"].to_string().contains("NOT VERIFIED"), "{made}");
+        let csv = ["timesheet", "--month", "2024-10", "--format", "csv"];
+        let said = here.gatehouse(&[&csv[..], &named, &taken].concat());
+        assert!(said.out.contains("未经验证 not verified"), "{}", said.out);
+        assert!(said.err.contains("NOT VERIFIED"), "{said:?}");
+    }
     std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
     sheet(&here, &named).refused("line 1: the line has more than 64 KiB");
     sheet(&here, &["--with", "nowhere.jsonl"]).refused("nowhere.jsonl");
@@ -283,9 +340,11 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     let mut expected = wrong.clone();
     expected.as_object_mut().unwrap().remove("resent");
     expected["disputed"] = event["seq"].clone();
+    expected["dispute"] = json!({"by": me, "at": event["at"], "reason": "it was his brother"});
     assert_eq!((listed.len(), &listed[0]), (3, &expected));
     let table = site.gatehouse(&["attendance", "list"]).out;
-    assert!(table.contains(&format!("by {}", event["seq"])), "{table}");
+    let by = format!("by {me} ({}): it was his brother", event["seq"]);
+    assert!(table.contains(&by), "{table}");
     assert!(table.contains("supplement") && table.contains("claimed"), "{table}");
     dispute(&wrong["seq"], "x").refused("is already disputed, by record");
     dispute(&event["seq"], "x").refused("is not a worker's attendance");
@@ -300,6 +359,25 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     };
     assert_eq!(seqs("disputed"), [wrong["seq"].clone(), same["seq"].clone()]);
     assert_eq!(seqs("supplements"), [added["seq"].clone()]);
+    // The hours that the dispute takes from the day stand beside, with who and why.
+    assert_eq!(made["disputed"][0]["dispute"]["by"], json!(me));
+    assert_eq!(made["disputed"][0]["dispute"]["reason"], "it was his brother");
+    assert_eq!(made["rows"][0]["days"][0]["flags"], json!(["supplement", "disputed"]));
+
+    // A withdrawal is a new entry, and the record counts again.
+    let withdraw = |seq: &Value| {
+        let seq = seq.to_string();
+        site.gatehouse(&["--json", "attendance", "withdraw", &seq, "--reason", "it was he"])
+    };
+    let counts = one(&withdraw(&wrong["seq"]));
+    assert_eq!((&counts["seq"], &counts["disputed"]), (&wrong["seq"], &Value::Null));
+    let withdrawal = platform.event("withdrawal");
+    assert_eq!((&withdrawal["reason"], &withdrawal["by"]), (&json!("it was he"), &json!(me)));
+    assert_eq!(withdrawal["withdraws"], event["leaf"]);
+    withdraw(&wrong["seq"]).refused("is not disputed");
+    let made = one(&sheet(&site, &[]));
+    assert_eq!(made["disputed"].as_array().unwrap().len(), 1);
+    assert_eq!(dispute(&wrong["seq"], "still not he").code, 0);
     platform.assert_whole();
 }
 
@@ -468,12 +546,12 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
     let (first, last) = ("2026-10-01".parse().unwrap(), "2026-10-31".parse().unwrap());
     let days = Days::new(first, last, zone, "04:00".parse().unwrap()).unwrap();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = Gathered::new(&days, Trust::default());
     let mut extent = serde_json::from_value(json!({
         "project": "P-1", "gateway": "gate-1", "ledger": "1e".repeat(16), "count": 0,
         "first_seq": null, "last_seq": null, "at": "2026-11-05T01:02:03Z",
     }));
-    let extent: &mut gatehouse::attendance::merge::Extent = extent.as_mut().unwrap();
+    let extent: &mut gatehouse::attendance::export::Extent = extent.as_mut().unwrap();
     for (seq, ([worker, name, team, contractor], direction, at, means, outcome)) in (41..).zip(rows)
     {
         let by_hand = *means == "supplement";
@@ -495,10 +573,17 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
         if *at == "31T08:00:00" {
             record["disputed"] = 60.into();
         }
-        gathered.take(&serde_json::from_value(record).unwrap()).unwrap();
-        extent.saw(seq);
+        let record = serde_json::from_value(record).unwrap();
+        gathered.take(&record).unwrap();
+        extent.saw(&record);
     }
-    gathered.own(extent);
+    let head = HeadOf {
+        tree_size: 5120,
+        root: "a5".repeat(32),
+        signed_at: "2026-11-05T09:02:04.000+08:00".into(),
+        fingerprint: "5c".repeat(32),
+    };
+    gathered.own(extent, Some(head));
     let Gathered { passes, sources, mut notes, .. } = gathered;
     let mut sheet = timesheet(passes, &days, &SheetFilter::default());
     notes.extend(sheet.notes());
@@ -608,8 +693,9 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
             let above = if at == 0 { 0.0 } else { headings };
             let used = above + heights[start..end].iter().sum::<f64>();
             assert!(used <= page, "{sizes:?}: page {at} has {used} points of {page}");
-            // Otherwise the page would have room for two more workers and all sums.
-            let most = page * 0.95 - 4.0 * 35.0;
+            // Otherwise the page would have room for two more workers, all sums, the legend and the
+            // signatures.
+            let most = page * 0.95 - 6.0 * 35.0;
             assert!(end == heights.len() || used > most, "{sizes:?}: {used} of {page} are used");
             if at == 0 {
                 continue;
@@ -752,7 +838,7 @@ fn the_workbook_has_the_expected_cells_and_prints_on_a4() {
     let names: Vec<_> = sheets.iter().map(|sheet| sheet["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["考勤表 Sheet", "明细 Details", "补记与异议 Apart"]);
     let mut cells = String::new();
-    for (sheet, repeated) in sheets.iter().zip(["$5:$6", "$1:$1", "$1:$1"]) {
+    for (sheet, repeated) in sheets.iter().zip(["$6:$7", "$1:$1", "$1:$1"]) {
         assert_eq!((&sheet["paper"], &sheet["orientation"]), (&json!(9), &json!("landscape")));
         assert_eq!(sheet["fit"], json!([true, 1, 0]));
         assert_eq!(sheet["repeated"], repeated);
@@ -813,6 +899,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     let ma = "马强 \"老马\"\n二";
     let expected = [
         ("W003", ma, "2026-10-09", "08:00–18:15", "10:15", ""),
+        ("W003", ma, "2026-10-31", "", "0:00", "议"),
         ("W002", "'=1+1", "2026-10-09", "?–17:00", "0:00", "入"),
         ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", ""),
         ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "4:03", "疑"),
@@ -826,9 +913,11 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     assert_eq!(sums, [("6", "32:48", "1968", "1", "1", "41:48")]);
     let unconfirmed: Vec<_> = of("total").iter().map(|r| (r[20], r[21], r[22])).collect();
     assert_eq!(unconfirmed, [("0", "4:30", "270")]);
+    let disputed: Vec<_> = of("total").iter().map(|r| (r[23], r[24], r[25])).collect();
+    assert_eq!(disputed, [("1", "0:00", "0")]);
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
-    assert_eq!(of("disputed")[0][17], "异议见 disputed by seq 60");
+    assert_eq!(of("disputed")[0][17], "异议见 disputed by (seq 60)");
     let who: Vec<_> = of("worker").iter().map(|r| (r[3], r[18], r[19])).collect();
     let trade = "steel fixer";
     assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);
@@ -914,14 +1003,18 @@ fn a_sheet_counts_a_correction_from_another_gateways_export_once() {
         let daemon = there.start();
         let said = there.gatehouse(&["attendance", "export", "--month", "2024-10", "--out", file]);
         assert_eq!(said.code, 0, "{said:?}");
+        let theirs = fingerprint(&there);
         daemon.stop();
+        theirs
     };
-    export(before);
+    let theirs = export(before);
     assert_eq!(past::correct(&there, "north", Exit), 1);
     export(after);
     let (here, _daemon) = site("gate-1", "P-1", vec![on(&liu(), Entry, "09T08:00")]);
     for with in [[before, after], [after, before]] {
-        let made = one(&sheet(&here, &["--with", with[0], "--with", with[1]]));
+        let known = ["--fingerprint", &theirs];
+        let with = ["--with", with[0], "--with", with[1]];
+        let made = one(&sheet(&here, &[&known[..], &with].concat()));
         let total = &made["total"];
         assert_eq!((&total["days_present"], &total["minutes"]), (&json!(1), &json!(0)));
         assert_eq!(total["unconfirmed"], json!({ "days": 0, "minutes": 540 }));

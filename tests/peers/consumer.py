@@ -55,6 +55,7 @@ class Book:
         )
         self.records = {}  # (ledger, seq): hash of the content, and whether an unmarked copy came
         self.upto, self.highest = {}, {}
+        self.lost = set()  # (ledger, seq) that the gateway can never send
         self.repeats = self.differing = self.late = 0
         self.unmarked = []
 
@@ -67,6 +68,8 @@ class Book:
             ledger, seq = record["ledger"], record["seq"]
             body = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
             ledgers.add(ledger)
+            if record.get("kind") == "lost":
+                self.lost.update((ledger, gone) for gone in range(record["first"], record["last"] + 1))
             known = self.records.get((ledger, seq))
             if known is None:
                 self.records[ledger, seq] = (body, not marked)
@@ -88,17 +91,21 @@ class Book:
             self.database.execute("COMMIT")
         for ledger in ledgers:
             upto = self.upto.get(ledger, 0)
-            while (ledger, upto + 1) in self.records:
+            while self.has(ledger, upto + 1):
                 upto += 1
             self.upto[ledger] = upto
         return ledgers
+
+    def has(self, ledger, seq):
+        """Returns whether nothing more is to come for this seq."""
+        return (ledger, seq) in self.records or (ledger, seq) in self.lost
 
     def gaps(self):
         """Returns the gaps as (ledger, from, to), the oldest first."""
         found = []
         for ledger, highest in self.highest.items():
             for seq in range(self.upto[ledger] + 1, highest):
-                if (ledger, seq) in self.records:
+                if self.has(ledger, seq):
                     continue
                 if found and found[-1][0] == ledger and found[-1][2] == seq - 1:
                     found[-1][2] = seq

@@ -25,7 +25,7 @@ NAMES |= {"removal": "worker", "state": "worker"}
 # Fields of an entry's `data` that name another entry.
 # Kinds of the health journal. They are about everyone.
 JOURNAL = ("gap", "alarm", "storage", "clock")
-ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects"}
+ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects", "withdrawal": "withdraws"}
 
 
 class Refused(Exception):
@@ -276,13 +276,13 @@ class Verifier:
             last = index
 
     def check_worker(self):
-        """Step 5: each entry names the worker, or is about an earlier entry. An unknown kind may use each field."""
+        """Step 5: each entry names the worker, is about an earlier entry, or is a `lost`. An unknown kind may use each field."""
         for entry in self.entries:
             what, kind, data = f"entry {entry['index']}", entry["kind"], entry.get("data", {})
-            known = kind in NAMES or kind in ABOUT or kind in JOURNAL
+            known = kind in NAMES or kind in ABOUT or kind in JOURNAL or kind == "lost"
             names = [NAMES[kind]] if kind in NAMES else [] if known else ["person", "worker"]
             about = [ABOUT[kind]] if kind in ABOUT else [] if known else list(ABOUT.values())
-            tied = kind in JOURNAL
+            tied = kind in JOURNAL or kind == "lost"
             for field in filter(data.__contains__, names):
                 person = data[field]
                 if field == "person":

@@ -1,4 +1,7 @@
-use jiff::{civil::Time, tz::TimeZone};
+use jiff::{
+    civil::{Date, Time},
+    tz::TimeZone,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -51,6 +54,7 @@ fn record(seq: u64) -> Record {
         unknown: Default::default(),
         resent: false,
         disputed: None,
+        dispute: None,
     }
 }
 
@@ -65,7 +69,10 @@ fn extent() -> Extent {
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
         begins: None,
         set_aside: None,
+        earlier: BTreeMap::new(),
+        unread_entries: Vec::new(),
         unread: 0,
+        illegible: Vec::new(),
     }
 }
 
@@ -73,10 +80,13 @@ fn extent() -> Extent {
 fn lines(records: &[Record]) -> Vec<String> {
     let mut extent = extent();
     let month = (Date::constant(2026, 9, 30), Date::constant(2026, 11, 2));
-    let heading = Heading::new(&extent, month, extent.at.to_string(), Some("Asia/Shanghai"));
+    let heading = Heading {
+        version: UNPROVEN,
+        ..Heading::new(&extent, month, extent.at.to_string(), Some("Asia/Shanghai"))
+    };
     let mut lines = vec![serde_json::to_string(&heading).unwrap()];
     for record in records {
-        extent.saw(record.seq);
+        extent.saw(record);
         lines.push(serde_json::to_string(record).unwrap());
     }
     lines.push(serde_json::to_string(&extent.ending()).unwrap());
@@ -87,15 +97,20 @@ fn joined(lines: &[String]) -> Vec<u8> {
     lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect()
 }
 
+/// Takes exports without proofs, too.
+fn gathered_of(days: &Days) -> Gathered<'_> {
+    Gathered::new(days, Trust { unverified: true, ..Trust::default() })
+}
+
 fn refused(bytes: &[u8]) -> String {
     let days = days();
-    Gathered::new(&days).export("b.jsonl", bytes, "P-1").unwrap_err().to_string()
+    gathered_of(&days).export("b.jsonl", bytes, "P-1").unwrap_err().to_string()
 }
 
 #[test]
 fn an_overlapping_export_adds_only_new_records_and_disputes() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let records = [record(1), record(2), record(5)];
     gathered.export("b.jsonl", &joined(&lines(&records))[..], "P-1").unwrap();
     // A second export overlaps. It was made after a record was disputed.
@@ -110,7 +125,22 @@ fn an_overlapping_export_adds_only_new_records_and_disputes() {
     assert_eq!((&*source.gateway, &*source.ledger), ("gate-2", "b2"));
     assert_eq!(source.file.as_deref(), Some("b.jsonl"));
     assert_eq!(source.read_at.to_string(), "2026-11-05T08:00:00.000+08:00");
-    assert_eq!((sources[1].records, notes.len()), (2, 0));
+    assert_eq!((sources[1].records, notes.len()), (2, 2));
+    assert!(notes.iter().all(|note| matches!(note, Note::Unverified { .. })), "{notes:?}");
+}
+
+#[test]
+fn an_export_with_records_of_an_earlier_ledger_has_a_source_for_each_ledger() {
+    let days = days();
+    let mut gathered = gathered_of(&days);
+    let before = |seq| Record { ledger: "a1".into(), ..record(seq) };
+    let all = [before(1), before(4), record(1), record(2)];
+    gathered.export("b.jsonl", &joined(&lines(&all))[..], "P-1").unwrap();
+    let sources = gathered.sources.iter();
+    let sources: Vec<_> =
+        sources.map(|s| (&*s.ledger, s.records, s.first_seq, s.last_seq)).collect();
+    assert_eq!(sources, [("b2", 2, Some(1), Some(2)), ("a1", 2, Some(1), Some(4))]);
+    assert_eq!(gathered.passes.len(), 4);
 }
 
 #[test]
@@ -125,7 +155,7 @@ fn a_correction_takes_the_place_of_its_record_in_any_order() {
     let all = [not_passed(1), corrected(4, 1), corrected(6, 1), not_passed(2)];
     for order in [[0, 1, 2, 3], [2, 1, 0, 3], [3, 1, 2, 0]] {
         let days = days();
-        let mut gathered = Gathered::new(&days);
+        let mut gathered = gathered_of(&days);
         for n in order {
             let disputed = (n == 0).then_some(9);
             assert_eq!(gathered.take(&Record { disputed, ..all[n].clone() }), Ok(true));
@@ -142,20 +172,37 @@ fn a_correction_takes_the_place_of_its_record_in_any_order() {
 #[test]
 fn records_that_cannot_be_read_are_noted_on_the_sheet() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let mut lines = lines(&[record(1)]);
     let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
-    ending.unread = 2;
+    (ending.unread, ending.unread_entries) = (3, vec![17, 40]);
     *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
     gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
     let notes: Vec<_> = gathered.notes.iter().map(|note| note.english()).collect();
-    assert_eq!(notes, ["gate-2: 2 records cannot be read and are not on this sheet"]);
+    assert_eq!(
+        notes[0],
+        "gate-2: 3 ledger entries cannot be read or were altered, and are not on this sheet (17, 40, …)"
+    );
+}
+
+#[test]
+fn an_export_without_proofs_is_refused_or_stands_on_the_sheet_as_not_verified() {
+    let (days, bytes) = (days(), joined(&lines(&[record(1)])));
+    let refused = Gathered::new(&days, Trust::default()).export("b.jsonl", &bytes[..], "P-1");
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("has no proofs") && refused.contains("--unverified"), "{refused}");
+    let mut gathered = gathered_of(&days);
+    gathered.export("b.jsonl", &bytes[..], "P-1").unwrap();
+    assert!(!gathered.sources[0].verified);
+    let note = &gathered.notes[0];
+    assert!(note.warns() && note.english().contains("NOT VERIFIED"), "{note:?}");
+    assert!(note.chinese().contains("未经验证"), "{note:?}");
 }
 
 #[test]
 fn records_outside_the_month_are_left_out() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let other = Record { at: "2026-08-09T08:00:00.000+08:00".into(), ..record(1) };
     gathered.export("b.jsonl", &joined(&lines(&[other, record(2)]))[..], "P-1").unwrap();
     let Gathered { passes, sources, .. } = gathered;
@@ -203,13 +250,13 @@ fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
         with("project", "\"P-2\""),
         "b.jsonl, line 1: the export is of project P-2, and this gateway is of project P-1"
     );
-    assert!(with("version", "2").contains("version 2, and this program reads version 1"));
+    assert!(with("version", "3").contains("version 3, and this program reads version 2"));
     assert!(with("from", "\"2026-11-01\"").contains("no day of this month"));
     assert!(with("exported_at", "\"yesterday\"").contains("exported_at"));
     assert!(with("gateway", "\"gate\\u001b[2J\"").contains("control characters"));
     let of = |record: Record| refused(&joined(&lines(&[record])));
     assert!(
-        of(Record { ledger: "c3".into(), ..record(1) })
+        of(Record { gateway: "gate-3".into(), ..record(1) })
             .contains("line 2: the record is of another")
     );
     assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("has control characters"));
@@ -223,7 +270,7 @@ fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
 fn i8_an_endless_line_is_refused_at_the_maximum_length() {
     let days = days();
     let endless = std::io::BufReader::new(std::io::repeat(b'x'));
-    let wrong = Gathered::new(&days).export("b.jsonl", endless, "P-1").unwrap_err();
+    let wrong = gathered_of(&days).export("b.jsonl", endless, "P-1").unwrap_err();
     assert_eq!(wrong.to_string(), "b.jsonl, line 1: the line has more than 64 KiB");
 }
 
@@ -236,7 +283,7 @@ fn i8_a_file_and_a_sheet_have_a_maximum_size() {
         "b.jsonl, line 2: the file has more than 1 GiB"
     );
     let days = days();
-    let mut gathered = Gathered { most: 2, ..Gathered::new(&days) };
+    let mut gathered = Gathered { most: 2, ..gathered_of(&days) };
     for seq in [1, 2, 2] {
         gathered.take(&record(seq)).unwrap();
     }
@@ -248,7 +295,7 @@ fn i8_a_file_and_a_sheet_have_a_maximum_size() {
 fn one_id_with_two_names_is_refused_unless_the_user_confirms_one_person() {
     let days = days();
     let gathered = |earlier: &str| {
-        let mut gathered = Gathered::new(&days);
+        let mut gathered = gathered_of(&days);
         let own = Record { ledger: "a1".into(), gateway: "gate-1".into(), ..record(1) };
         gathered.take(&Record { name: earlier.into(), ..own.clone() }).unwrap();
         gathered.take(&Record { name: "刘锋".into(), ..Record { seq: 9, ..own } }).unwrap();
@@ -263,7 +310,7 @@ fn one_id_with_two_names_is_refused_unless_the_user_confirms_one_person() {
 #[test]
 fn the_latest_name_in_each_ledger_is_compared() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let own = Record { ledger: "a1".into(), gateway: "gate-1".into(), ..record(1) };
     gathered.take(&Record { name: "刘锋".into(), ..own.clone() }).unwrap();
     let at = "2026-10-20T08:00:00.000+08:00".to_owned();
@@ -275,14 +322,14 @@ fn the_latest_name_in_each_ledger_is_compared() {
 #[test]
 fn an_export_of_a_part_of_the_month_adds_a_note() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let mut all = lines(&[record(1)]);
     all[0] = all[0].replace("2026-11-02", "2026-10-31");
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
     let expected =
         "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-09-30 to 2026-11-01";
     assert!(gathered.notes[0].english().starts_with(expected), "{:?}", gathered.notes);
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let mut all = lines(&[record(1)]);
     all[0] = all[0].replace("2026-11-05", "2026-10-20");
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
@@ -304,19 +351,19 @@ proptest! {
         let to = (from + junk.len()).min(bytes.len());
         bytes.splice(from..to, junk);
         let days = days();
-        let _ = Gathered::new(&days).export("b.jsonl", &bytes[..], "P-1");
+        let _ = gathered_of(&days).export("b.jsonl", &bytes[..], "P-1");
     }
 }
 
 #[test]
 fn a_ledger_that_begins_within_the_month_adds_a_note() {
     let days = days();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     let at = |text: &str| Some(text.parse().unwrap());
-    gathered.own(&Extent { begins: at("2026-01-01T00:00:00Z"), ..extent() });
+    gathered.own(&Extent { begins: at("2026-01-01T00:00:00Z"), ..extent() }, None);
     let before = gathered.notes.len();
     let set_aside = Some("set-aside/1".to_owned());
-    gathered.own(&Extent { begins: at("2026-10-15T04:00:00Z"), set_aside, ..extent() });
+    gathered.own(&Extent { begins: at("2026-10-15T04:00:00Z"), set_aside, ..extent() }, None);
     let note = &gathered.notes[before];
     assert!(
         note.english().contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
@@ -334,7 +381,7 @@ fn a_record_that_was_exported_before_its_clock_was_right_is_the_same_record() {
     let at = Some("2026-10-12T09:00:00.000+08:00".to_owned());
     let later = Record { undated: None, corrected_at: at, ..early.clone() };
     for (first, second) in [(&early, &later), (&later, &early)] {
-        let mut gathered = Gathered::new(&days);
+        let mut gathered = gathered_of(&days);
         assert_eq!(gathered.take(first), Ok(true));
         assert_eq!(gathered.take(second), Ok(true));
         let [one] = &gathered.passes[..] else { panic!("{:?}", gathered.passes) };
@@ -343,7 +390,7 @@ fn a_record_that_was_exported_before_its_clock_was_right_is_the_same_record() {
     }
     // Another recorded time is another record.
     let other = Record { at: "2026-10-09T09:00:01.000+08:00".into(), ..later.clone() };
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     gathered.take(&later).unwrap();
     assert!(gathered.take(&other).unwrap_err().contains("was read before with other contents"));
 }

@@ -2,7 +2,7 @@
 //! separately, the sources and the notes.
 
 use super::{
-    Document, direction, hours, legend, marks, note, on, place, remark, rules, showed, source,
+    Document, direction, hours, legend, marks, note, on, place, remark, rules, showed, sources,
     stretches,
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 
 /// Column headings. The column `row` holds the kind of the line: `day`, `worker`, `team`,
 /// `contractor`, `total`, `supplement`, `disputed`, `corrected`, `undated`, `source` or `note`.
-const HEADINGS: [&str; 23] = [
+const HEADINGS: [&str; 26] = [
     "行 row",
     "分包单位 contractor",
     "班组 team",
@@ -36,6 +36,9 @@ const HEADINGS: [&str; 23] = [
     "未确认天数 unconfirmed days",
     "未确认工时 unconfirmed hours",
     "未确认分钟 unconfirmed minutes",
+    "异议天数 disputed days",
+    "异议工时 disputed hours",
+    "异议分钟 disputed minutes",
 ];
 
 /// Returns the sheet as UTF-8 with a byte order mark, by which Excel recognises UTF-8. Lines end
@@ -62,7 +65,9 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
                 days: u32::from(!day.confirmed && !day.stretches.is_empty()),
                 minutes: day.minutes_unconfirmed,
             };
-            line = line.unconfirmed(unconfirmed);
+            let days = u32::from(day.is_only_disputed());
+            line = line.apart(20, unconfirmed);
+            line = line.apart(23, Sum { days, minutes: day.minutes_disputed });
             line = line.with(14, marks(day)).with(15, day.supplements);
             write(line.with(16, day.minutes_with_supplements.map(hours).unwrap_or_default()))?;
         }
@@ -82,7 +87,7 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
         write(separate_line("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
     }
     for disputed in &sheet.disputed {
-        let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
+        let by = disputed.disputed_by().unwrap_or_default();
         write(separate_line("disputed", disputed, format!("异议见 disputed by {by}")))?;
     }
     for corrected in &sheet.corrected {
@@ -101,8 +106,8 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
             None => line,
         })?;
     }
-    for from in &document.sources {
-        write(Line::of("source", &[]).with(17, source(from)))?;
+    for from in sources(document) {
+        write(Line::of("source", &[]).with(17, from))?;
     }
     let Document { site, month, project, made_at, .. } = document;
     let title = format!("{site} ({project}) {month}，制表 made {made_at}");
@@ -154,11 +159,14 @@ impl Line {
             .with(13, t.missing_out)
             .with(15, t.supplements)
             .with(16, with)
-            .unconfirmed(t.unconfirmed)
+            .apart(20, t.unconfirmed)
+            .apart(23, t.disputed)
     }
 
-    fn unconfirmed(self, sum: Sum) -> Line {
-        self.with(20, sum.days).with(21, hours(sum.minutes)).with(22, sum.minutes)
+    /// Writes a sum that stands beside the others into three columns.
+    fn apart(self, first: usize, sum: Sum) -> Line {
+        let (days, minutes) = (sum.days, sum.minutes);
+        self.with(first, days).with(first + 1, hours(minutes)).with(first + 2, minutes)
     }
 
     /// Returns the cells. A cell that Excel would take for a formula becomes a text.

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{
     RecordOutcome,
+    export::HeadOf,
     merge::Source,
     timesheet::{At, Day, Flag, Note, Stretch, Text, Timesheet, WithoutDate},
 };
@@ -42,7 +43,8 @@ pub struct Document {
     pub sheet: Timesheet,
 }
 
-fn marks(day: &Day) -> String {
+/// Returns the signs of a day's flags.
+pub fn marks(day: &Day) -> String {
     day.flags.iter().map(|flag| flag.sign()).collect()
 }
 
@@ -63,7 +65,8 @@ fn rules(document: &Document) -> String {
     format!(
         "工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} 起至次日 {starts}。Hours are h:mm, from \
          the minute of the entry to that of the exit; a working day lasts from {starts} to {starts}. \
-         补记单独列出，不计入工时。Passages added later are listed apart and not counted in."
+         补记单独列出，不计入工时。Passages added later are listed apart and not counted in. \
+         异议工时另列。Hours that a dispute takes from a day stand apart."
     )
 }
 
@@ -75,12 +78,30 @@ fn source(source: &Source) -> String {
     };
     let file = source.file.as_ref().map(|file| format!(" · {file}")).unwrap_or_default();
     format!(
-        "闸机 Gateway {} · 账本 Ledger {} · 序号 seq {seq} · {} 条 records · 读取于 read {}{file}",
+        "闸机 Gateway {} · 账本 Ledger {} · 序号 seq {seq} · {} 条 records · 读取于 read {}{file}{}",
         source.gateway,
         source.ledger,
         source.records,
-        source.read_at.minute()
+        source.read_at.minute(),
+        if source.verified { "" } else { " · 未经验证 not verified" }
     )
+}
+
+/// Returns what anchors a source: the signed head of its ledger, and the key's fingerprint.
+fn anchor(head: &HeadOf, gateway: &str) -> String {
+    let HeadOf { tree_size, root, signed_at, fingerprint } = head;
+    format!(
+        "账本签名 Signed head of {gateway}: {tree_size} 条 entries · 根 root {root} · 签于 at {signed_at} · \
+         公钥指纹 key fingerprint {fingerprint}"
+    )
+}
+
+/// Returns the lines about the sources, with what anchors them.
+fn sources(document: &Document) -> impl Iterator<Item = String> {
+    document.sources.iter().flat_map(|from| {
+        let head = from.head.as_ref().map(|head| anchor(head, &from.gateway));
+        [source(from)].into_iter().chain(head)
+    })
 }
 
 /// Returns a day's passages, such as `07:58–12:01, 13:00–17:32`. A missing passage is `?`.

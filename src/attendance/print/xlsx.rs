@@ -25,7 +25,7 @@ use self::{
     looks::Looks,
     pages::{Pages, page},
 };
-use super::{Document, legend, marks, note, rules, source};
+use super::{Document, legend, marks, note, rules, sources};
 use crate::attendance::timesheet::{Group, Row, Sum, Text, Totals};
 
 /// The font by whose digits columns are measured, its size in points, and the default height of a
@@ -91,11 +91,12 @@ const WHO: [(&str, f64); 5] = [
     ("证件号\n后四位\nID no.", 6.5),
 ];
 const DAY: f64 = 4.0;
-const SUMS: [(&str, f64); 7] = [
+const SUMS: [(&str, f64); 8] = [
     ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
     ("未确认\n天数\nDays", 6.0),
     ("未确认\n工时\nHours", 7.0),
+    ("异议\n工时\nHours", 6.0),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 8.0),
     ("签名\nSignature", 13.0),
@@ -115,10 +116,10 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, TITLE)?;
     let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
     let mut above = vec![(about, &looks.plain), (rules(document), &looks.plain)];
-    above.extend(document.sources.iter().map(|from| (source(from), &looks.plain)));
-    above.extend(document.notes.iter().map(|said| match said.mark() {
-        Some(_) => (note(said), &looks.red),
-        None => (note(said), &looks.plain),
+    above.extend(sources(document).map(|from| (from, &looks.plain)));
+    above.extend(document.notes.iter().map(|said| match said.warns() {
+        true => (note(said), &looks.red),
+        false => (note(said), &looks.plain),
     }));
     let mut row = 1;
     let mut used = TITLE;
@@ -269,12 +270,15 @@ fn totals(
         sheet.write_number_with_format(row, at + 2, totals.unconfirmed.days, look)?;
         put_hours(sheet, row, at + 3, totals.unconfirmed.minutes, hours)?;
     }
+    if totals.disputed != Sum::default() {
+        put_hours(sheet, row, at + 4, totals.disputed.minutes, hours)?;
+    }
     if totals.missing_in + totals.missing_out > 0 {
         let missing = format!("{}/{}", totals.missing_in, totals.missing_out);
-        put(sheet, row, at + 4, &missing, look)?;
+        put(sheet, row, at + 5, &missing, look)?;
     }
     if let Some(with) = totals.with_supplements {
-        put_hours(sheet, row, at + 5, with.minutes, hours)?;
+        put_hours(sheet, row, at + 6, with.minutes, hours)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
-    attendance::{Means, RecordOutcome, crossing::Text, days::At},
+    attendance::{Means, RecordOutcome, crossing::Text, days::At, export::Doubt},
     config::Direction,
 };
 
@@ -28,12 +28,16 @@ pub enum Flag {
     Corrected,
     /// A passage was added later. It is not in the day's hours.
     Supplement,
+    /// A passage is disputed. Its hours are summed separately.
+    Disputed,
 }
 
 /// A note to the reader of a sheet. Its sentences are in `words`. Times and days are as the sheet
 /// shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
+    /// A database that was set aside cannot be read.
+    Illegible { gateway: String, place: String },
     /// A gateway's ledger begins within the month. `set_aside`: the place of the damaged one before.
     LedgerBegins { gateway: String, begins: String, set_aside: Option<String> },
     /// The gateway's records were read before the end of the month.
@@ -44,12 +48,14 @@ pub enum Note {
     ExportedEarly { gateway: String, file: String, at: String },
     /// The shifts of these workers may still run.
     StillInside { workers: usize },
+    /// The records of a gateway, or of an export, are not verified.
+    Unverified { gateway: String, file: Option<String>, doubt: Doubt },
     /// Recorded times of a gateway were wrong and are corrected.
     Corrected { gateway: Text, records: usize },
     /// Records of a gateway have no date. They are listed apart, and their hours are in no sum.
     WithoutDate { gateway: Text, records: usize, minutes: u64 },
-    /// Records of a gateway cannot be read.
-    Unread { gateway: String, records: u64 },
+    /// Entries of a gateway cannot be read or were altered. `entries`: the first of them.
+    Unread { gateway: String, records: u64, entries: Vec<u64> },
     /// A gateway's clock was never synchronised.
     Unsynchronised { gateway: Text },
     /// A gateway confirmed no passage.
@@ -65,10 +71,15 @@ impl Note {
             _ => None,
         }
     }
+
+    /// Returns whether the note is a warning, which stands in red.
+    pub fn warns(&self) -> bool {
+        matches!(self, Note::Unsynchronised { .. } | Note::Unverified { .. })
+    }
 }
 
 impl Flag {
-    pub const ALL: [Flag; 7] = [
+    pub const ALL: [Flag; 8] = [
         Flag::MissingIn,
         Flag::MissingOut,
         Flag::Across,
@@ -76,6 +87,7 @@ impl Flag {
         Flag::Clock,
         Flag::Corrected,
         Flag::Supplement,
+        Flag::Disputed,
     ];
 }
 
@@ -103,6 +115,8 @@ pub struct Day {
     pub minutes: u64,
     /// Minutes that rest on a passage that the gate did not confirm.
     pub minutes_unconfirmed: u64,
+    /// Minutes that the day has less because of disputes.
+    pub minutes_disputed: u64,
     /// Whether the gate confirmed a passage of this day.
     pub confirmed: bool,
     pub stretches: Vec<Stretch>,
@@ -111,6 +125,13 @@ pub struct Day {
     pub supplements: u32,
     /// `minutes` with the added passages; `null` if the worker has none in the month.
     pub minutes_with_supplements: Option<u64>,
+}
+
+impl Day {
+    /// Whether all passages of the day are disputed.
+    pub fn is_only_disputed(&self) -> bool {
+        self.stretches.is_empty() && self.supplements == 0 && self.flags.contains(&Flag::Disputed)
+    }
 }
 
 /// Sums of days, workers or teams.
@@ -122,6 +143,9 @@ pub struct Totals {
     pub minutes: u64,
     /// Days on which the gate confirmed no passage, and minutes that rest on such passages.
     pub unconfirmed: Sum,
+    /// Days that have only disputed passages, and minutes that the days have less because of
+    /// disputes.
+    pub disputed: Sum,
     pub missing_in: u32,
     pub missing_out: u32,
     pub supplements: u32,
@@ -149,6 +173,8 @@ impl Totals {
         self.minutes += other.minutes;
         self.unconfirmed.days += other.unconfirmed.days;
         self.unconfirmed.minutes += other.unconfirmed.minutes;
+        self.disputed.days += other.disputed.days;
+        self.disputed.minutes += other.disputed.minutes;
         self.missing_in += other.missing_in;
         self.missing_out += other.missing_out;
         self.supplements += other.supplements;
@@ -206,6 +232,8 @@ pub struct ListedSeparately {
     pub clock_showed: Option<At>,
     /// The seq of the entry that disputes it.
     pub disputed: Option<u64>,
+    /// Who disputes it, when and why.
+    pub dispute: Option<DisputeShown>,
 }
 
 /// A record of a gate that no clock dates.
@@ -230,6 +258,26 @@ pub struct WithoutDate {
     pub lane: Option<Text>,
     /// The seq of the entry that disputes it.
     pub disputed: Option<u64>,
+}
+
+/// A dispute, as a sheet shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DisputeShown {
+    pub by: Text,
+    pub at: At,
+    pub reason: Text,
+}
+
+impl ListedSeparately {
+    /// Returns who disputes it, when and why, as one line; `None` if it is not disputed.
+    pub fn disputed_by(&self) -> Option<String> {
+        let seq = self.disputed?;
+        let who = self
+            .dispute
+            .as_ref()
+            .map(|DisputeShown { by, at, reason }| format!("{} {by}: {reason} ", at.minute()));
+        Some(format!("{}(seq {seq})", who.unwrap_or_default()))
+    }
 }
 
 /// Selects the workers of the sheet.

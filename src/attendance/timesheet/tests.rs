@@ -32,6 +32,7 @@ fn crossing(worker: &str, direction: Direction, time: &str) -> Crossing {
         reason: None,
         by: None,
         disputed: None,
+        dispute: None,
     }
 }
 
@@ -134,17 +135,49 @@ fn a_missing_passage_is_flagged_and_adds_no_minutes() {
 }
 
 #[test]
+fn hours_that_a_dispute_takes_from_a_day_stand_beside_the_others() {
+    let disputed = |crossing: Crossing| {
+        let at = at("2026-10-20T01:00:00Z");
+        let dispute = Dispute { by: "boss".into(), at, reason: "not he".into() };
+        Crossing { disputed: Some(99), dispute: Some(dispute), ..crossing }
+    };
+    // A dispute of one passage takes the whole day, and the day stays on the sheet.
+    let sheet = made(vec![disputed(entry("10-09T08:00")), exit("10-09T17:00")]);
+    let day = &sheet.rows[0].days[0];
+    assert_eq!((day.minutes, day.minutes_disputed), (0, 540));
+    assert!(day.flags.contains(&Flag::Disputed) && day.flags.contains(&Flag::MissingIn));
+    assert_eq!(sheet.total.disputed, Sum { days: 0, minutes: 540 });
+    let by = sheet.disputed[0].disputed_by().unwrap();
+    assert_eq!(by, "2026-10-20 09:00 boss: not he (seq 99)");
+    // A day whose passages are all disputed is a row with the worker's name.
+    let passages = vec![disputed(entry("10-09T08:00")), disputed(exit("10-09T17:00"))];
+    let sheet = made(passages);
+    assert_eq!((sheet.workers, &*sheet.rows[0].name), (1, "刘峰"));
+    assert_eq!(sheet.total.disputed, Sum { days: 1, minutes: 540 });
+    assert_eq!((sheet.total.days_present, sheet.total.minutes), (0, 0));
+    // A brother's passages within the worker's own day take nothing from it.
+    let within = [disputed(entry("10-09T12:00")), disputed(exit("10-09T13:00"))];
+    let own = [entry("10-09T08:00"), exit("10-09T17:00")];
+    let sheet = made([own.to_vec(), within.to_vec()].concat());
+    assert_eq!((sheet.total.minutes, sheet.total.disputed), (540, Sum::default()));
+    assert!(sheet.rows[0].days[0].flags.contains(&Flag::Disputed));
+}
+
+#[test]
 fn a_grant_without_a_passage_is_not_counted_and_a_disputed_one_is_listed_separately() {
     let not_passed = Crossing { outcome: RecordOutcome::NotPassed, ..entry("10-09T07:00") };
     let disputed = Crossing { disputed: Some(99), ..exit("10-09T09:00") };
     let passes =
         vec![not_passed.clone(), entry("10-09T08:00"), disputed.clone(), exit("10-09T12:00")];
     let sheet = made(passes);
-    assert_eq!(days(&sheet), [of(9, 240, "08:00", "12:00", &[])]);
+    assert_eq!(days(&sheet), [of(9, 240, "08:00", "12:00", &[Flag::Disputed])]);
     assert_eq!(sheet.disputed.len(), 1);
     assert_eq!(sheet.disputed[0].disputed, Some(99));
-    let nothing = made(vec![not_passed, disputed]);
-    assert_eq!((nothing.rows.len(), nothing.disputed.len()), (0, 1));
+    let nothing = made(vec![not_passed.clone()]);
+    assert_eq!((nothing.rows.len(), nothing.disputed.len()), (0, 0));
+    let only = made(vec![not_passed, disputed]);
+    assert_eq!((only.rows.len(), only.disputed.len()), (1, 1));
+    assert_eq!((only.total.days_present, only.total.disputed), (0, Sum { days: 1, minutes: 0 }));
 }
 
 #[test]
@@ -566,6 +599,15 @@ proptest! {
             let confirmed = with.values().filter(|plain| plain.confirmed).count();
             prop_assert_eq!((all.minutes, all.days as usize), (minutes, confirmed));
         }
+        let counts = |p: &Crossing| {
+            p.means == Means::Supplement || p.outcome != RecordOutcome::NotPassed
+        };
+        let all = reference(&passes, counts, &zone, starts, (first, last));
+        let whole = |plain: &Plain| plain.minutes + plain.unconfirmed;
+        let disputed = all.iter().map(|(key, plain)| {
+            whole(plain).saturating_sub(with.get(key).map_or(0, whole))
+        });
+        prop_assert_eq!(sheet.total.disputed.minutes, disputed.sum::<u64>());
         prop_assert_eq!(sheet.total.supplements as usize, sheet.supplements.len());
         // The order of the passages makes no difference.
         passes.reverse();

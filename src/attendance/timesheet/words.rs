@@ -3,7 +3,38 @@
 use serde::{Serialize, Serializer};
 
 use super::{Flag, Note};
-use crate::{attendance::days::hours, words::counted};
+use crate::{
+    attendance::{days::hours, export::Doubt},
+    words::counted,
+};
+
+impl Doubt {
+    fn chinese(&self) -> String {
+        match self {
+            Doubt::NoProof => "文件不含证明".to_owned(),
+            Doubt::Unsigned => "该闸机无法签署其账本".to_owned(),
+            Doubt::UnknownKey { fingerprint } => format!("公钥指纹 {fingerprint} 未经核对"),
+            Doubt::SetAside => "部分记录出自已停用的旧账本，无账本签名".to_owned(),
+            Doubt::Fails => "证明不成立：文件曾被改动或出自他处".to_owned(),
+        }
+    }
+
+    fn english(&self) -> String {
+        match self {
+            Doubt::NoProof => "the file has no proofs".to_owned(),
+            Doubt::Unsigned => "the gateway could not sign its ledger".to_owned(),
+            Doubt::UnknownKey { fingerprint } => {
+                format!("the key's fingerprint {fingerprint} was not compared")
+            }
+            Doubt::SetAside => {
+                "some are of a ledger that was set aside and has no signed head".to_owned()
+            }
+            Doubt::Fails => {
+                "its proofs do not hold: it was altered, or made by someone else".to_owned()
+            }
+        }
+    }
+}
 
 impl Flag {
     /// Returns the sign in a cell.
@@ -16,6 +47,7 @@ impl Flag {
             Flag::Clock => "钟",
             Flag::Corrected => "正",
             Flag::Supplement => "补",
+            Flag::Disputed => "议",
         }
     }
 
@@ -29,6 +61,7 @@ impl Flag {
             Flag::Clock => "时钟未同步",
             Flag::Corrected => "时钟有误，时刻已更正",
             Flag::Supplement => "有补记，未计入",
+            Flag::Disputed => "有异议，工时另计",
         }
     }
 
@@ -42,6 +75,7 @@ impl Flag {
             Flag::Clock => "clock not synchronised",
             Flag::Corrected => "clock was wrong, time corrected",
             Flag::Supplement => "passages added later, not counted in",
+            Flag::Disputed => "disputed passages, hours apart",
         }
     }
 }
@@ -60,6 +94,9 @@ impl Note {
                 let damaged = damaged.unwrap_or_default();
                 format!("{gateway} 的账本自 {begins} 起{damaged}，此前的记录不在本表")
             }
+            Note::Illegible { gateway, place } => {
+                format!("{gateway} 有一旧账本（{place}）不能全部读取，其记录可能不在本表")
+            }
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway} 的记录读取于 {at}，当时本月尚未结束")
             }
@@ -74,6 +111,10 @@ impl Note {
             Note::StillInside { workers } => format!(
                 "读取记录时尚有 {workers} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"
             ),
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!("（{file}）")).unwrap_or_default();
+                format!("{gateway}{file} 的记录未经验证：{}", doubt.chinese())
+            }
             Note::Corrected { gateway, records } => format!(
                 "{gateway} 有 {records} 条记录产生时时钟有误，已按同次开机后来同步的时钟更正；原时刻另列"
             ),
@@ -81,8 +122,11 @@ impl Note {
                 "{gateway} 有 {records} 条记录无法确定日期（该次开机时钟始终未同步），单独列出，其 {} 工时不在任何合计内；请按实际日期补记",
                 hours(*minutes)
             ),
-            Note::Unread { gateway, records } => {
-                format!("{gateway} 有 {records} 条记录无法读取，不在本表")
+            Note::Unread { gateway, records, entries } => {
+                format!(
+                    "{gateway} 有 {records} 条账目无法读取或被改动，不在本表{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差")
@@ -106,6 +150,10 @@ impl Note {
                      this sheet"
                 )
             }
+            Note::Illegible { gateway, place } => format!(
+                "{gateway}: an earlier ledger in {place} cannot be read in full, and records of it may be \
+                 missing on this sheet; run `gatehouse ledger rescue` and make the sheet again"
+            ),
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway}: read on {at}, before all of the month was past")
             }
@@ -126,6 +174,10 @@ impl Note {
                      still run, and adds no hours yet; make the sheet again afterwards"
                 )
             }
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!(" ({file})")).unwrap_or_default();
+                format!("{gateway}{file}: its records are NOT VERIFIED: {}", doubt.english())
+            }
             Note::Corrected { gateway, records } => {
                 let (count, were) = (counted(*records, "time"), was(*records));
                 format!(
@@ -140,10 +192,14 @@ impl Note {
                     hours(*minutes)
                 )
             }
-            Note::Unread { gateway, records } => {
-                let are = if *records == 1 { "is" } else { "are" };
-                let count = counted(*records, "record");
-                format!("{gateway}: {count} cannot be read and {are} not on this sheet")
+            Note::Unread { gateway, records, entries } => {
+                let (were, are) = if *records == 1 { ("was", "is") } else { ("were", "are") };
+                let count = counted(*records, "ledger entry");
+                format!(
+                    "{gateway}: {count} cannot be read or {were} altered, and {are} not on this \
+                     sheet{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("{gateway}: its clock was not synchronised at any of its times")
@@ -153,6 +209,16 @@ impl Note {
             }
         }
     }
+}
+
+/// Returns the indices of entries as the end of a sentence. `all`: the number of entries.
+fn listed(entries: &[u64], all: u64) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let more = if all > entries.len() as u64 { ", …" } else { "" };
+    let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    format!(" ({}{more})", entries.join(", "))
 }
 
 /// JSON has the English sentence.

@@ -14,6 +14,7 @@ use crate::{
         passage::{Action, Answered, Event, Machine},
     },
     ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
+    roster,
     store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -158,7 +159,7 @@ impl Shell<'_> {
                         }
                         Some(Done::Passage(Event::Committed { passage, result }))
                     },
-                    move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
+                    move |ledger, tx, stamp| decided(ledger, tx, stamp, body),
                 );
                 None
             }
@@ -238,7 +239,7 @@ impl Shell<'_> {
                 drop(place);
                 lost.filter(|_| result.is_err()).map(Done::Passage)
             },
-            move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
+            move |ledger, tx, stamp| decided(ledger, tx, stamp, body),
         );
         None
     }
@@ -291,6 +292,21 @@ impl Shell<'_> {
         tracing::error!(lane = %self.lane.name, %error, "the lane cannot grant");
         self.lane.state.send_modify(|s| s.last_error = Some(error));
     }
+}
+
+/// Appends what the lane has decided. While the roster is in doubt, a decision about a worker or a face
+/// is flagged.
+fn decided(
+    ledger: &Ledger,
+    tx: &rusqlite::Transaction<'_>,
+    stamp: Stamp,
+    mut body: Body,
+) -> Result<(), LedgerError> {
+    let rests_on_roster = body.worker().is_some() || matches!(body, Body::Denial(_));
+    if rests_on_roster && roster::stale_since(tx)?.is_some() {
+        body.flag(Flag::ROSTER_STALE);
+    }
+    ledger.append(tx, stamp, body).map(drop)
 }
 
 /// Returns the similarity of the face.

@@ -51,7 +51,7 @@ fn the_tree_in_the_database_has_the_roots_and_proofs_of_the_whole_tree() {
     }
     assert_eq!((edge.size(), edge.root()), (entries, whole.root()));
     let kept: u64 = tx.query_row("SELECT count(*) FROM subtree", [], |row| row.get(0)).unwrap();
-    assert_eq!(kept, entries / 256 + entries / 65_536);
+    assert_eq!(kept, entries / 16 + entries / 256 + entries / 4096 + entries / 65_536);
     for size in [1, 2, 255, 256, 257, 511, 65_535, 65_536, 65_537, 66_000, entries] {
         assert_eq!(root(&tx, size).unwrap(), roots[&size], "{size}");
         let mut prover = prover(&tx);

@@ -35,6 +35,8 @@ words! {
         FireInput = "fire_input",
         /// The ledger was altered or is damaged.
         Ledger = "ledger",
+        /// The roster is in doubt, because entries were lost.
+        Roster = "roster",
     }
 }
 

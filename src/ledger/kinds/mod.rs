@@ -9,13 +9,10 @@
 //!
 //! | kind | will hold |
 //! |---|---|
-//! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
-//! | `lost` | a range of seqs that can never be sent: first, last, detail |
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
-//! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -26,7 +23,7 @@ pub use self::{
     shutdown::ShutdownWhy,
 };
 use super::{
-    CborError, EntryRef,
+    CborError, EntryRef, Flag,
     cbor::{Read, canonical},
 };
 use crate::{roster::WorkerId, turnstile::PassageId};
@@ -152,6 +149,12 @@ kinds! {
     gap::Gap,
     heartbeat::Heartbeat,
     access::Access,
+    planned_deletion::PlannedDeletion,
+    photo_pruning::PhotoPruning,
+    erasure::Erasure,
+    lost::Lost,
+    roster_confirmation::RosterConfirmation,
+    withdrawal::Withdrawal,
 }
 
 /// The body of an entry of a later version: its kind and its data.
@@ -159,6 +162,18 @@ kinds! {
 pub struct Other {
     pub kind: String,
     pub data: ciborium::Value,
+}
+
+impl Other {
+    /// Returns the index in its field `cause`, as the known kinds have it.
+    fn cause(&self) -> Option<u64> {
+        let field = |value: &ciborium::Value, name: &str| {
+            let (_, value) = value.as_map()?.iter().find(|(key, _)| key.as_text() == Some(name))?;
+            Some(value.clone())
+        };
+        let index = field(&field(&self.data, "cause")?, "index")?;
+        index.as_integer()?.try_into().ok()
+    }
 }
 
 impl Body {
@@ -195,7 +210,10 @@ impl Body {
     }
 
     pub fn cause(&self) -> Option<u64> {
-        each!(self, it => it.cause(), None)
+        match self {
+            Body::Other(other) => other.cause(),
+            known => each!(known, it => it.cause(), None),
+        }
     }
 
     pub fn refers_to(&self) -> Vec<EntryRef> {
@@ -212,6 +230,16 @@ impl Body {
 
     pub(super) fn closes(&self) -> Option<PassageId> {
         each!(self, it => it.closes(), None)
+    }
+
+    /// Marks a grant, a release or a denial. Other kinds have no flags of the decision.
+    pub fn flag(&mut self, flag: Flag) {
+        match self {
+            Body::Grant(Grant { flags, .. })
+            | Body::GuardRelease(GuardRelease { flags, .. })
+            | Body::Denial(Denial { flags, .. }) => flags.push(flag),
+            _ => {}
+        }
     }
 
     /// Returns its fields, in the order in which the kind declares them; absent fields are null.

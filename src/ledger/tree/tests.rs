@@ -160,3 +160,65 @@ fn a_frontier_continues_from_its_subtrees_and_refuses_another_number_of_them() {
     assert_eq!((again.size(), again.root()), (18, other.root()));
     assert_eq!(Frontier::new(12, all.frontier.subtrees().to_vec()), None);
 }
+
+#[test]
+fn some_leaves_and_the_subtrees_between_them_have_the_root_of_the_whole_tree() {
+    for size in 1..=20_u64 {
+        let tree = Tree::of(leaves(size));
+        let root = tree.frontier.root();
+        let all: Vec<Hash> = leaves(size).collect();
+        for chosen in (0..1_u64 << size).step_by(if size > 10 { 97 } else { 1 }) {
+            let known: Vec<u64> = (0..size).filter(|index| chosen >> index & 1 == 1).collect();
+            let ends = known.iter().copied().chain([size]);
+            let begins = [0].into_iter().chain(known.iter().map(|index| index + 1));
+            let gaps = begins.zip(ends).flat_map(|(begin, end)| covering(begin, end));
+            let between: Vec<Hash> = gaps.map(|subtree| tree.nodes[&subtree]).collect();
+            let known: Vec<_> = known.iter().map(|index| (*index, all[*index as usize])).collect();
+            let found = |known: &[(u64, Hash)], between: &[Hash]| {
+                root_of_some(size, known.iter().copied(), between)
+            };
+            assert_eq!(found(&known, &between), Some(root), "{size} {chosen:b}");
+            // Another leaf, a leaf at another place, and a hash too many or too few do not.
+            for at in 0..known.len() {
+                let mut other = known.clone();
+                other[at].1[0] ^= 1;
+                assert_ne!(found(&other, &between), Some(root));
+                other.clone_from(&known);
+                other[at].0 ^= 1;
+                assert_ne!(found(&other, &between), Some(root), "{size} {chosen:b} {at}");
+            }
+            assert_eq!(found(&known, &[&between[..], &[root]].concat()), None);
+            if let Some((_, fewer)) = between.split_last() {
+                assert_eq!(found(&known, fewer), None);
+            }
+        }
+    }
+    let twice = [(0, [1; 32]), (0, [1; 32])];
+    assert_eq!(root_of_some(2, twice, &[]), None);
+    assert_eq!(root_of_some(1, [(1, [1; 32])], &[[0; 32]]), None);
+    assert_eq!(root_of_some(0, [], &[]), Some(empty_root()));
+}
+
+#[test]
+fn a_proof_from_the_entries_of_three_years_is_made_and_verified() {
+    let (size, mut frontier) = (1_300_000_u64, Frontier::default());
+    // The complete subtrees of each level; the leaves are level 0.
+    let mut levels = vec![Vec::new(); 21];
+    for leaf in (0..size).map(|n| leaf_hash(&n.to_be_bytes())) {
+        levels[0].push(leaf);
+        frontier.push(leaf, |level, _, hash| levels[level as usize].push(*hash));
+    }
+    let root = frontier.root();
+    let subtree =
+        |level: u32, number: u64| Ok::<_, Infallible>(levels[level as usize][number as usize]);
+    for index in [0, size / 3, size - 1] {
+        let path = Prover(subtree).inclusion(index, size).unwrap();
+        assert!(
+            path.len() <= 21 && includes(&levels[0][index as usize], index, size, &path, &root)
+        );
+        assert!(!includes(&levels[0][index as usize ^ 1], index, size, &path, &root));
+        let old = Prover(subtree).root(index + 1).unwrap();
+        let path = Prover(subtree).consistency(index + 1, size).unwrap();
+        assert!(is_consistent((index + 1, &old), (size, &root), &path));
+    }
+}

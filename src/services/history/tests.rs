@@ -3,7 +3,7 @@ use crate::ledger::FacesWhat;
 use crate::{
     clock::{BootId, Stamp},
     ledger::{Actor, Alike, Entry, FacesChanged, LedgerId, Score, Via},
-    roster::{Erased, IdType, Particulars},
+    roster::{IdType, Particulars},
 };
 use jiff::civil::date;
 
@@ -115,6 +115,15 @@ fn each_entry_gives_the_old_and_the_new_value_of_each_change() {
         next(removal.into()),
         ["state \"active\" \"removed\"", "photos null \"erased\"", "templates 3 0"]
     );
+}
+
+#[test]
+fn an_erasure_long_after_the_last_day_shows_what_is_gone() {
+    let erased = Erased { templates: 3, photos: 3 };
+    let (worker, valid_until) = ("W001".parse().unwrap(), date(2026, 10, 31));
+    let erasure = Erasure { worker, erased, valid_until, kept_days: 90 };
+    let changes = Past::new(None).next(&stored(erasure));
+    assert_eq!(shown(&changes), ["photos null \"erased\"", "templates 3 0"]);
 }
 
 #[test]

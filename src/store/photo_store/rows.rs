@@ -1,9 +1,11 @@
 //! The table `passage_photo`.
 
+use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::{super::sealing::SealError, Draft, PAGE, Sealer, StoreError};
+use crate::store::{meta, set_meta};
 
 /// The columns of a photo that are needed to remove it.
 pub(super) struct Row {
@@ -136,8 +138,10 @@ pub(super) fn count(tx: &Transaction<'_>) -> Result<(u64, u64), StoreError> {
 
 /// Condition for photos whose key was erased; their files are removed next.
 pub(super) const ERASED: &str = "length(key) = 0 AND ?1 = ?1";
-/// Condition for photos of a day before the given day.
-pub(super) const BEFORE: &str = "day < ?1";
+/// Condition for photos of a day before the given day, from the oldest photo on. A photo that a
+/// clock set back has dated goes after the photos before it.
+pub(super) const BEFORE: &str = "n < coalesce((SELECT n FROM passage_photo
+     WHERE +day IS NULL OR +day >= ?1 ORDER BY n LIMIT 1), 9223372036854775807)";
 
 /// Returns a page of the photos for which `which` holds, oldest first.
 pub(super) fn some(
@@ -166,8 +170,14 @@ pub(super) fn has_undated(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(tx.query_row(any, [], |row| row.get(0))?)
 }
 
+/// Gives this day to the photos without a day, and to those of a later day.
+pub(super) fn date(tx: &Transaction<'_>, today: &str) -> Result<(), StoreError> {
+    tx.execute("UPDATE passage_photo SET day = ?1 WHERE day > ?1", [today])?;
+    date_undated(tx, today)
+}
+
 /// Gives this day to the photos without a day.
-pub(super) fn date(tx: &Transaction<'_>, day: &str) -> Result<(), StoreError> {
+pub(super) fn date_undated(tx: &Transaction<'_>, day: &str) -> Result<(), StoreError> {
     tx.execute("UPDATE passage_photo SET day = ?1 WHERE day IS NULL", [day])?;
     Ok(())
 }
@@ -178,6 +188,72 @@ pub(super) fn delete(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), StoreErro
         delete.execute([row.n])?;
     }
     Ok(())
+}
+
+/// Returns the day of the oldest photo, and the number of photos of a day before the given one.
+pub fn oldest(tx: &Transaction<'_>, before: Date) -> Result<(Option<Date>, u64), StoreError> {
+    let first = "SELECT day FROM passage_photo ORDER BY n LIMIT 1";
+    let day: Option<Option<String>> = tx.query_row(first, [], |row| row.get(0)).optional()?;
+    let over = "SELECT count(*) FROM passage_photo WHERE day < ?1";
+    let over = tx.query_row(over, [before.to_string()], |row| row.get(0))?;
+    Ok((day.flatten().and_then(|day| day.parse().ok()), over))
+}
+
+/// The reason for which a photo is removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its worker is erased.
+    Erased,
+    /// Its days are over.
+    Pruned,
+    /// The room is short.
+    Crowded,
+}
+
+/// Number of photos that were removed and that no entry has told yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// Their days were over.
+    pub pruned: u64,
+    /// Others, or attendance, needed the room.
+    pub crowded_out: u64,
+}
+
+/// Key in `meta`: both numbers of [`Untold`].
+const UNTOLD: &str = "photos_untold";
+
+fn untold(tx: &Transaction<'_>) -> Result<Untold, StoreError> {
+    let kept = meta(tx, UNTOLD)?.and_then(|kept| <[u8; 16]>::try_from(kept).ok());
+    let numbers = u128::from_be_bytes(kept.unwrap_or_default());
+    // `as` cuts off the other half.
+    Ok(Untold { pruned: (numbers >> 64) as u64, crowded_out: numbers as u64 })
+}
+
+fn set_untold(
+    tx: &Transaction<'_>,
+    Untold { pruned, crowded_out }: Untold,
+) -> Result<(), StoreError> {
+    let numbers = u128::from(pruned) << 64 | u128::from(crowded_out);
+    Ok(set_meta(tx, UNTOLD, &numbers.to_be_bytes())?)
+}
+
+pub(super) fn count_untold(tx: &Transaction<'_>, why: Why, photos: u64) -> Result<(), StoreError> {
+    let mut counts = untold(tx)?;
+    match why {
+        Why::Erased => return Ok(()),
+        Why::Pruned => counts.pruned += photos,
+        Why::Crowded => counts.crowded_out += photos,
+    }
+    set_untold(tx, counts)
+}
+
+/// Returns the numbers since the last call. The caller appends the ledger's entry.
+pub fn tell_untold(tx: &Transaction<'_>) -> Result<Untold, StoreError> {
+    let counts = untold(tx)?;
+    if counts != Untold::default() {
+        set_untold(tx, Untold::default())?;
+    }
+    Ok(counts)
 }
 
 /// Returns the names, of these files, that belong to no photo with a row.

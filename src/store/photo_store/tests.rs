@@ -85,6 +85,20 @@ impl Bench {
         all(&self.photo_store.dir).iter().flat_map(|folder| all(folder)).collect()
     }
 
+    /// Removes the photos of the days before this one.
+    async fn prunes(&mut self, day: i64) {
+        let now = NOON_MS + day * DAY.as_millis() as i64;
+        let date = Corroborated::declared(now);
+        let before = self.keeper.site_day(date.at());
+        let photo_store = self.photo_store.clone();
+        let asked = tokio::spawn(async move { photo_store.prune(before, date).await });
+        while !asked.is_finished() {
+            tokio::task::yield_now().await;
+            self.works().await;
+        }
+        asked.await.unwrap().unwrap();
+    }
+
     async fn erases(&self, worker: &'static str) {
         let erased = self.store.write(Priority::Upkeep, move |tx| {
             // A removal and a withdrawn consent both erase the templates.
@@ -117,9 +131,9 @@ async fn i5_a_photo_is_sealed_on_the_disk_and_opens_for_its_passage_alone() {
 }
 
 #[tokio::test]
-async fn photos_are_removed_after_their_days_and_days_count_while_the_clock_is_trusted() {
+async fn i11_photos_are_removed_by_a_corroborated_date_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 2).await;
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
     bench.takes(1, "W001").await;
     bench.clock.advance(DAY);
     bench.takes(2, "W001").await;
@@ -127,13 +141,23 @@ async fn photos_are_removed_after_their_days_and_days_count_while_the_clock_is_t
     bench.clock.set(0, false);
     bench.takes(3, "W002").await;
     assert_eq!(bench.photos().await, [1, 2, 3]);
+    // The third photo is from a day before the second one by its day, and was taken after it.
     bench.clock.set(NOON_MS, true);
-    for left in [vec![1, 2, 3], vec![1, 2, 3], vec![1, 2, 3], vec![2], vec![]] {
-        bench.works().await;
-        assert_eq!(bench.photos().await, left);
-        bench.clock.advance(DAY);
+    bench.works().await;
+    // A clock that is four years ahead removes nothing, and dates nothing for good.
+    bench.clock.set(NOON_MS + 4 * 365 * DAY.as_millis() as i64, true);
+    bench.takes(4, "W001").await;
+    assert_eq!(bench.photos().await, [1, 2, 3, 4]);
+    for (day, left) in [(1, vec![2, 3, 4]), (2, vec![])] {
+        bench.prunes(day).await;
+        assert_eq!(bench.photos().await, left, "day {day}");
     }
     assert_eq!(std::fs::read_dir(dir.path().join("photos")).unwrap().count(), 0);
+    let told = bench
+        .store
+        .write(Priority::Upkeep, |tx| Ok::<_, StoreError>([tell_untold(tx)?, tell_untold(tx)?]));
+    let all = Untold { pruned: 4, crowded_out: 0 };
+    assert_eq!(told.await.unwrap(), [all, Untold::default()]);
 }
 
 #[tokio::test]
@@ -144,6 +168,9 @@ async fn i8_the_oldest_photos_make_room_for_new_ones() {
         bench.takes(n, "W001").await;
     }
     assert_eq!(bench.photos().await, [3, 4, 5]);
+    assert_eq!(bench.photo_store.state().crowded_out, 2);
+    let told = bench.store.write(Priority::Upkeep, tell_untold).await.unwrap();
+    assert_eq!(told, Untold { pruned: 0, crowded_out: 2 });
 }
 
 #[tokio::test]
@@ -160,7 +187,7 @@ async fn i8_more_photos_than_may_wait_are_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn without_days_to_keep_no_photo_is_taken_and_old_photos_are_removed() {
+async fn without_days_to_keep_no_photo_is_taken_and_old_photos_wait_for_their_deletion() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     bench.takes(1, "W001").await;
@@ -170,6 +197,8 @@ async fn without_days_to_keep_no_photo_is_taken_and_old_photos_are_removed() {
     let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 0).await;
     assert!(!bench.photo_store.keeps());
     bench.takes(2, "W001").await;
+    assert_eq!(bench.photos().await, [1]);
+    bench.prunes(1).await;
     assert_eq!(bench.photos().await, [0u8; 0]);
 }
 

@@ -3,8 +3,9 @@
 //! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
 //! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
-//! signed tree heads.
+//! signed tree heads. `earlier` publishes what waits in databases that were set aside.
 
+mod earlier;
 mod heads;
 mod inbound;
 mod rows;
@@ -18,7 +19,8 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use self::work::{Answer, Later, PageRead, Row, Striking};
+use self::earlier::Earlier;
+use self::work::{Answer, EarlierRead, Later, PageRead, Row, Striking};
 use crate::{
     clock::Monotonic,
     config::{Broker, MqttVersion, Upstream},
@@ -87,6 +89,8 @@ struct Session<'a> {
     later: VecDeque<Later>,
     /// Number of messages other than rows in the client.
     others: usize,
+    /// Records of databases that were set aside.
+    earlier: Earlier,
     /// Maximum size of a message that this broker takes.
     largest: usize,
     /// Commands that are running, each with its future answer.
@@ -123,6 +127,7 @@ pub(super) async fn session(
         asked_at: Monotonic::default(),
         later: VecDeque::new(),
         others: 0,
+        earlier: Earlier::default(),
         largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
@@ -146,12 +151,16 @@ impl Session<'_> {
         let [mut renew, mut check, mut strike] =
             [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
+        let mut earlier: Option<EarlierRead> = None;
         loop {
             if self.connected {
                 self.catch_up()?;
                 self.publish_rows()?;
                 if page.is_none() {
                     page = self.next_page();
+                }
+                if earlier.is_none() {
+                    earlier = self.next_earlier();
                 }
                 if self.is_strike_due() {
                     self.strike();
@@ -177,10 +186,11 @@ impl Session<'_> {
                     page = None;
                     let (fetch, read) = read?;
                     failpoint::at("uplink.read");
-                    if let Some((last, _)) = read.rows.last() {
-                        self.context.store.sent(*last);
-                    }
                     self.delivery.fetched(&fetch, read);
+                }
+                Some(read) = OptionFuture::from(earlier.as_mut()) => {
+                    earlier = None;
+                    self.publish_earlier(read?)?;
                 }
                 Some(struck) = OptionFuture::from(self.striking.as_mut()) => {
                     self.striking = None;
@@ -199,7 +209,11 @@ impl Session<'_> {
                     Err(_) => return Ok(()),
                 },
                 _ = check.tick(), if connected => self.check_timeouts()?,
-                _ = renew.tick(), if connected => self.status_due = true,
+                _ = renew.tick(), if connected => {
+                    self.status_due = true;
+                    // Records may have been rescued meanwhile.
+                    self.earlier.rests = false;
+                }
                 Ok(()) = online.changed(), if connected => self.status_due = true,
                 Ok(()) = heads.changed(), if connected => self.head_due = true,
             }
@@ -245,10 +259,12 @@ impl Session<'_> {
                     failpoint::at("uplink.published");
                 } else {
                     self.others = self.others.saturating_sub(1);
+                    self.earlier.numbered(packet);
                 }
             }
             Ok(ClientEvent::Taken { packet, heard }) => {
                 if !self.delivery.acknowledged(packet, now) {
+                    self.earlier.acknowledged(packet);
                     return Ok(());
                 }
                 failpoint::at("uplink.acknowledged");
@@ -260,6 +276,7 @@ impl Session<'_> {
                 }
             }
             Ok(ClientEvent::Refused { packet, reason }) => {
+                self.earlier.refused(packet);
                 if !self.delivery.refused(packet, now) {
                     // It may be the head.
                     self.head_sent = None;

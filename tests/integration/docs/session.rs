@@ -19,7 +19,7 @@ use crate::common::{self, WallClock};
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Text in a block, and the text that runs in its place.
-const SUBSTITUTED: [(&str, &str); 4] = [
+const SUBSTITUTED: [(&str, &str); 6] = [
     // A device's folders are the session's own.
     ("/etc/gatehouse", "$DEVICE/etc/gatehouse"),
     ("/var/lib/gatehouse", "$DEVICE/var/lib/gatehouse"),
@@ -27,6 +27,9 @@ const SUBSTITUTED: [(&str, &str); 4] = [
     ("# in gatehouse.toml:", "in_gatehouse_toml"),
     // The number stands for a record that this gate has.
     ("attendance dispute 4711", "attendance dispute $(a_record)"),
+    ("attendance withdraw 4711", "attendance withdraw $(a_record)"),
+    // The digits stand for those that the other gateway has shown.
+    ("--fingerprint 3f2a…", "--fingerprint $(cat gate-2.fingerprint)"),
 ];
 
 /// A folder, an environment, and a synchronised clock. The date is 20 October 2026, because the documents'

@@ -58,6 +58,7 @@ pub(super) fn details(
         ("进出记录\nPassages", PASSAGES),
         ("工时\nHours", 8.0),
         ("未确认\nUnconf.", 8.0),
+        ("异议\nDisputed", 8.0),
         ("含补记\nWith added", 9.0),
         ("标记\nFlags", 8.0),
     ];
@@ -77,14 +78,16 @@ pub(super) fn details(
         put(sheet, at, 7, &passages.join(",\n"), &looks.wrapped)?;
         high(sheet, at, passages.len().max(1))?;
         put_hours(sheet, at, 8, day.minutes, &looks.hours)?;
-        let minutes = Some(day.minutes_unconfirmed).filter(|minutes| *minutes > 0);
-        for (column, minutes) in [(9, minutes), (10, day.minutes_with_supplements)] {
+        let shown = |minutes: u64| Some(minutes).filter(|minutes| *minutes > 0);
+        let (unconfirmed, disputed) = (shown(day.minutes_unconfirmed), shown(day.minutes_disputed));
+        let apart = [(9, unconfirmed), (10, disputed), (11, day.minutes_with_supplements)];
+        for (column, minutes) in apart {
             match minutes {
                 Some(minutes) => put_hours(sheet, at, column, minutes, &looks.hours)?,
                 None => drop(sheet.write_blank(at, column, &looks.cell)?),
             }
         }
-        put(sheet, at, 11, &marks(day), &looks.marks)?;
+        put(sheet, at, 12, &marks(day), &looks.marks)?;
     }
     Ok(())
 }
@@ -127,7 +130,7 @@ pub(super) fn listed_separately(
         put(sheet, at, 9, record.by.as_deref().unwrap_or_default(), &looks.text)?;
         let recorded = record.by.as_ref().map(|_| record.recorded_at.minute()).unwrap_or_default();
         put(sheet, at, 10, &recorded, &looks.cell)?;
-        let by = record.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
+        let by = record.disputed_by().map(|by| format!("异议 disputed by {by}"));
         let showed = record.clock_showed.map(showed);
         let reason = record.reason.iter().map(|reason| reason.to_string()).chain(by).chain(showed);
         let reason = reason.collect::<Vec<_>>().join("; ");

@@ -62,6 +62,7 @@ impl Session<'_> {
 
     pub(super) fn publish_other(&mut self, message: profiles::Message) -> Result<(), LinkError> {
         self.delivery.publish_other(self.context.clock.monotonic());
+        self.earlier.published_other();
         self.others += 1;
         self.publish(message)
     }

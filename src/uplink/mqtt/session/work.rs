@@ -28,5 +28,8 @@ pub enum Later {
 }
 
 pub type PageRead = BoxFuture<'static, Result<(Fetch, Page<Row>), LinkError>>;
+/// Messages of a database that was set aside, and the progress to note after them.
+pub type EarlierRead =
+    BoxFuture<'static, Result<Option<(Vec<profiles::Message>, (String, u64))>, LinkError>>;
 pub type Striking = BoxFuture<'static, Result<Struck, LinkError>>;
 pub type Answer = BoxFuture<'static, (Box<Message>, Option<Vec<u8>>)>;

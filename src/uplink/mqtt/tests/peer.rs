@@ -244,6 +244,7 @@ impl Link {
             online,
             heads: tokio::sync::watch::channel(Default::default()).1,
             sent_before: 0,
+            storage_dir: Default::default(),
             ledger: ledger.id,
             commands,
             cancel: cancel.clone(),
