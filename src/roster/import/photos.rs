@@ -267,8 +267,8 @@ fn pieces(name: &str) -> Vec<Range<usize>> {
 /// Divides a run of Chinese characters at the labels at its ends: 姓名王小明照片.
 fn unlabelled(name: &str, mut piece: Range<usize>, kind: u8) -> Vec<Range<usize>> {
     let mut ends = Vec::new();
-    while kind == 2 {
-        let Some(text) = name.get(piece.clone()).filter(|text| !is_label(text)) else { break };
+    let open = |text: &&str| kind == 2 && !is_label(text);
+    while let Some(text) = name.get(piece.clone()).filter(open) {
         let labels = || LABELS.split(' ').filter(|label| label.len() < text.len());
         if let Some(label) = labels().find(|label| text.starts_with(*label)) {
             ends.push(piece.start..piece.start + label.len());
