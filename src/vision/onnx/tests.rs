@@ -1,5 +1,9 @@
 use super::*;
-use tract_onnx::pb::{AttributeProto, ValueInfoProto};
+use crate::config::ModelFiles;
+use crate::vision::align::ALIGNED_SIDE;
+use crate::vision::template::Template;
+use std::path::Path;
+use tract_onnx::pb::{AttributeProto, TypeProto, ValueInfoProto, type_proto};
 
 fn tensor(name: &str, dims: &[i64], kind: DataType, raw: Vec<u8>) -> TensorProto {
     TensorProto {
@@ -112,6 +116,89 @@ fn weights_that_do_not_fit_are_named() {
     for mut graph in [missing_scale, no_axis, short, reshape] {
         let error = fold(&mut graph).unwrap_err().to_string();
         assert!(error.starts_with("weight w:"), "{error}");
+    }
+}
+
+/// Runs y = PRelu(x) with these slopes, as replaced or as it stands.
+fn prelu(slopes: &[f32], x: &[f32], replaced: bool) -> (Vec<String>, Vec<f32>) {
+    let tensor_type = type_proto::Tensor { elem_type: DataType::Float as i32, shape: None };
+    let of_floats =
+        TypeProto { value: Some(type_proto::Value::TensorType(tensor_type)), ..<_>::default() };
+    let mut graph = GraphProto {
+        node: vec![node("PRelu", &["x", "a"], "y", &[])],
+        initializer: vec![tensor("a", &[3, 1, 1], DataType::Float, f32s(slopes))],
+        input: vec![ValueInfoProto { r#type: Some(of_floats), ..input("x") }],
+        output: vec![input("y")],
+        ..GraphProto::default()
+    };
+    if replaced {
+        replace_prelus(&mut graph).unwrap();
+    }
+    let operations = graph.node.iter().map(|node| node.op_type.clone()).collect();
+    let network = network(&ModelProto { graph: Some(graph), ..ModelProto::default() }).unwrap();
+    let picture = tract_ndarray::Array::from_shape_vec([1, 3, 1, x.len() / 3], x.to_vec()).unwrap();
+    let plan = ready(network, x.len() / 3, 1).unwrap();
+    let y = plan.run(tvec!(Tensor::from(picture).into_tvalue())).unwrap();
+    (operations, y[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect())
+}
+
+#[test]
+fn a_replaced_prelu_gives_the_same_values() {
+    let x = [-8.0, -0.25, 0.0, 0.25, 8.0, 1.0, -3.0, 3.0, -1.0, 0.0, 5.0, -5.0];
+    let sums = ["Mul", "Relu", "Mul", "Add"];
+    for (slopes, expected) in [([-0.5, 0.25, 1.0], &["Mul", "Max"][..]), ([0.25, 2.5, -1.5], &sums)]
+    {
+        let (before, wanted) = prelu(&slopes, &x, false);
+        let (operations, found) = prelu(&slopes, &x, true);
+        assert_eq!(
+            (before.concat(), operations.join(" ")),
+            ("PRelu".to_owned(), expected.join(" "))
+        );
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert!((found - wanted).abs() <= 1e-6, "{found:?}, {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_prelu_with_computed_slopes_stays() {
+    let nodes = vec![node("PRelu", &["x", "a"], "y", &[]), node("Relu", &["y"], "z", &[])];
+    let mut graph = GraphProto { node: nodes.clone(), ..GraphProto::default() };
+    replace_prelus(&mut graph).unwrap();
+    assert_eq!(graph.node, nodes);
+}
+
+/// The reference is the same network with the `PRelu` nodes as tract runs them.
+#[test]
+fn templates_equal_those_of_the_network_with_its_prelus() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let bytes =
+        std::fs::read(ModelFiles::in_dir(&models).embedder).expect("run models/fetch first");
+    let mut proto = ModelProto::decode(&*bytes).unwrap();
+    fold(proto.graph.as_mut().unwrap()).unwrap();
+    let prelus = proto.graph.iter().flat_map(|graph| &graph.node);
+    assert_eq!(prelus.filter(|node| node.op_type == "PRelu").count(), 27);
+    let plans = [network(&proto), load(bytes)]
+        .map(|network| ready(network.unwrap(), ALIGNED_SIDE, ALIGNED_SIDE).unwrap());
+    drop(proto);
+    let photos = ["person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "impostor_1.jpg"];
+    for photo in photos {
+        let photo = std::fs::read(models.join("photos").join(photo)).unwrap();
+        let photo = image::load_from_memory(&photo).unwrap();
+        let side = ALIGNED_SIDE as u32;
+        let face = photo.resize_exact(side, side, image::imageops::FilterType::Triangle).to_rgb8();
+        let values = tract_ndarray::Array::from_shape_fn(
+            (1, 3, ALIGNED_SIDE, ALIGNED_SIDE),
+            |(_, channel, y, x)| f32::from(face.get_pixel(x as u32, y as u32)[channel]),
+        );
+        let [before, now] = plans.each_ref().map(|plan| {
+            let outputs = plan.run(tvec!(values.clone().into_tensor().into_tvalue())).unwrap();
+            let output = outputs[0].to_plain_array_view::<f32>().unwrap();
+            Template::normalised(output.as_slice().unwrap()).unwrap()
+        });
+        for (before, now) in before.as_slice().iter().zip(now.as_slice()) {
+            assert!((before - now).abs() <= 1e-6, "{before}, {now}");
+        }
     }
 }
 
