@@ -80,8 +80,9 @@ pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str)
 }
 
 /// Returns a typed text in its one form: Unicode's NFC, without the blanks and unseen marks around
-/// it. Refuses a character that has no place in one line that people compare by eye. Every name and
-/// reason goes through here: from the command line, imports, commands and the configuration.
+/// it, and with one space for each run of blanks. Refuses a character that has no place in one line
+/// that people compare by eye. Every name and reason goes through here: from the command line,
+/// imports, commands and the configuration.
 pub fn one_line(text: &str) -> Result<String, String> {
     let text = composed(text);
     if let Some(c) = text.chars().find(|c| c.is_control() || is_unseen(*c) || is_line_end(*c)) {
@@ -91,13 +92,109 @@ pub fn one_line(text: &str) -> Result<String, String> {
              or type the text again"
         ));
     }
-    Ok(text)
+    if let Some(c) = text.chars().find(|c| is_private(*c)) {
+        let code = u32::from(c);
+        return Err(format!(
+            "holds U+{code:04X}, a private-use character that only one system shows: look the \
+             character up in the ID document, and type it with a current input method"
+        ));
+    }
+    Ok(spaced(&text, |_, _| true))
 }
 
 /// Returns a text as [`one_line`] does, for comparisons: nothing is refused.
 pub fn composed(text: &str) -> String {
-    let text = text.trim_matches(is_blank);
-    icu_normalizer::ComposingNormalizerBorrowed::new_nfc().normalize(text).into_owned()
+    let text: String = text.trim_matches(is_blank).chars().map(published).collect();
+    icu_normalizer::ComposingNormalizerBorrowed::new_nfc().normalize(&text).into_owned()
+}
+
+/// Returns a name without the blanks that pad it between Chinese characters: `王　伟`.
+pub fn unpadded(name: &str) -> String {
+    spaced(name, |before, after| !(is_han(before) && is_han(after)))
+}
+
+/// Returns a name for comparisons. Two names that people read as the same are equal: blanks between
+/// Chinese characters, the form of the middle dot, the width, compatibility forms, upper and lower
+/// case, and private-use characters with a published meaning do not count.
+pub fn folded_name(name: &str) -> String {
+    let composed = composed(name);
+    let plain = icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(&composed);
+    let plain: String = plain.trim_matches(is_blank).chars().flat_map(char::to_lowercase).collect();
+    let dotted = |c: char| is_han(c) || is_dot(c);
+    let close = spaced(&plain, |before, after| !(dotted(before) && dotted(after)));
+    let mut folded = String::with_capacity(close.len());
+    let mut chars = close.chars().peekable();
+    while let Some(c) = chars.next() {
+        let full_stop =
+            c == '.' && folded.ends_with(is_han) && chars.peek().copied().is_some_and(is_han);
+        folded.push(if is_dot(c) || full_stop { '\u{b7}' } else { c });
+    }
+    folded
+}
+
+/// Returns a text with one space for each run of blanks between two characters, or none where
+/// `keeps` says so.
+fn spaced(text: &str, keeps: impl Fn(char, char) -> bool) -> String {
+    let mut spaced = String::with_capacity(text.len());
+    let mut blank = false;
+    for c in text.chars() {
+        if c.is_whitespace() && !c.is_control() {
+            blank = true;
+            continue;
+        }
+        if std::mem::take(&mut blank) && spaced.chars().next_back().is_some_and(|b| keeps(b, c)) {
+            spaced.push(' ');
+        }
+        spaced.push(c);
+    }
+    spaced
+}
+
+/// The middle dots that people type in names of minorities and foreigners.
+fn is_dot(c: char) -> bool {
+    matches!(c, '\u{b7}' | '\u{2022}' | '\u{2027}' | '\u{2219}' | '\u{22c5}' | '\u{30fb}')
+}
+
+/// Returns whether a character is a Chinese one, also a rare or a compatible one.
+fn is_han(c: char) -> bool {
+    matches!(
+        c,
+        '\u{2e80}'..='\u{2fdf}' | '\u{3007}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+            | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}'
+    )
+}
+
+fn is_private(c: char) -> bool {
+    matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
+}
+
+/// Returns the character that GB 18030 gives for a private-use character of GBK. GBK put the
+/// characters of FE50 to FEA0, which Unicode did not have yet, at U+E815 to U+E864.
+fn published(c: char) -> char {
+    let Some(offset) = u32::from(c).checked_sub(0xe815).filter(|offset| *offset < 0x50) else {
+        return match c {
+            '\u{e7c7}' => '\u{1e3f}',
+            '\u{e7c8}' => '\u{1f9}',
+            other => other,
+        };
+    };
+    // The codes have no 7F.
+    let trail = 0x50 + offset + u32::from(offset >= 0x2f);
+    let code = [0xfe, u8::try_from(trail).unwrap_or_default()];
+    let decoded = encoding_rs::GB18030.decode_without_bom_handling(&code).0.chars().next();
+    match decoded.filter(|c| !is_private(*c)) {
+        Some(c) => c,
+        // GB 18030 gives these by four bytes.
+        None => match c {
+            '\u{e816}' => '\u{20087}',
+            '\u{e817}' => '\u{20089}',
+            '\u{e818}' => '\u{200cc}',
+            '\u{e831}' => '\u{215d7}',
+            '\u{e83b}' => '\u{2298f}',
+            '\u{e855}' => '\u{241fe}',
+            other => other,
+        },
+    }
 }
 
 /// Returns whether a character is a blank of any width, or is not seen.

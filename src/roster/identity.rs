@@ -216,7 +216,22 @@ fn invalid<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Rost
 /// both widths, and people put blanks between the parts of a number.
 fn normalised(number: &str) -> Zeroizing<String> {
     let plain = Zeroizing::new(half_width(number));
-    Zeroizing::new(without_blanks(&plain).to_ascii_uppercase())
+    let plain = Zeroizing::new(without_blanks(&plain).to_ascii_uppercase());
+    Zeroizing::new(with_latin_x(&plain))
+}
+
+/// Returns a resident number with a Latin X for a check character that looks like it: Cyrillic,
+/// Greek, or the sign of multiplication.
+pub(super) fn with_latin_x(number: &str) -> String {
+    let mut chars: Vec<char> = number.chars().collect();
+    if let [digits @ .., last] = chars.as_mut_slice()
+        && digits.len() == 17
+        && digits.iter().all(char::is_ascii_digit)
+        && matches!(last, 'Х' | 'х' | 'Χ' | 'χ' | '×')
+    {
+        *last = 'X';
+    }
+    chars.into_iter().collect()
 }
 
 fn half_width(text: &str) -> String {

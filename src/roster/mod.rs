@@ -162,6 +162,16 @@ pub struct Person {
     pub trade: String,
 }
 
+impl Person {
+    /// Returns whether both are the same data, where spellings that people read as the same are.
+    pub fn reads_as(&self, other: &Person) -> bool {
+        let texts = |p: &Person| {
+            [&p.name, &p.team, &p.contractor, &p.trade].map(|text| words::folded_name(text))
+        };
+        self.id == other.id && texts(self) == texts(other)
+    }
+}
+
 /// A worker's terms on this site: days of admission, and signed papers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Terms and particulars of the worker")]
@@ -271,6 +281,11 @@ pub struct Enrolment {
     /// The name of the embedder that made the templates.
     pub model: String,
     pub faces: Vec<FaceOnFile>,
+}
+
+/// Returns a worker's name in its one form, without the blanks that pad it.
+pub fn checked_name(name: &str) -> Result<String, RosterError> {
+    checked_text("name", name, 64).map(|name| words::unpadded(&name))
 }
 
 /// Returns a typed text in its one form. Refuses a text that is empty, too long, or not one line of

@@ -7,7 +7,10 @@ use super::{Failure, failure::Faults};
 use crate::{
     config::Direction,
     ledger::{Actor, Via},
-    roster::{IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_text},
+    roster::{
+        IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_name,
+        checked_text,
+    },
 };
 
 /// A request to enroll a worker. Without photos and `live` the worker has no template, and passes
@@ -283,7 +286,7 @@ pub(super) fn checked_reason(reason: &str) -> Result<String, RosterError> {
 /// Checks the texts of a person against their bounds.
 pub(super) fn checked_person(person: &Person) -> Result<Person, Failure> {
     let mut faults = Faults::default();
-    let name = faults.note(checked_text("name", &person.name, 64));
+    let name = faults.note(checked_name(&person.name));
     let team = faults.note(checked_text("team", &person.team, 64));
     let contractor = faults.note(checked_text("contractor", &person.contractor, 128));
     let trade = faults.note(checked_text("trade", &person.trade, 64));

@@ -98,7 +98,7 @@ fn enrolled_again(
         return Err(RosterError::IdRetired(person.id).into());
     }
     let particulars = overlaid_particulars(&identity.particulars, &given.particulars);
-    let same = worker.person == person
+    let same = worker.person.reads_as(&person)
         && worker.terms == overlaid(&worker.terms, enroll.terms.clone())
         && identity.particulars == particulars;
     let brings_faces = enroll.brings_faces();

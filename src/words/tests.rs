@@ -21,3 +21,62 @@ fn a_typed_text_has_one_form_and_no_characters_that_are_not_seen() {
     }
     assert_eq!(composed("Zoe\u{301}"), composed("Zo\u{e9}"));
 }
+
+#[test]
+fn two_spellings_of_one_name_compare_as_equal() {
+    for (one, other) in [
+        ("王\u{3000}伟", "王伟"),
+        ("李  强", "李强"),
+        ("张\u{a0}敏", "张 敏"),
+        ("欧阳\u{2003}\u{3000}娜", "欧阳娜"),
+        ("阿卜杜拉·买买提", "阿卜杜拉•买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉・买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉･买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉 ‧ 买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉．买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉.买买提"),
+        ("阿卜杜拉·买买提", "阿卜杜拉⋅买买提"),
+        ("刘\u{e863}", "刘䶮"),
+        ("王\u{e82b}", "王\u{9fb6}"),
+        ("王\u{e831}", "王\u{215d7}"),
+        ("金\u{f90a}", "金金"),
+        ("⼤山", "大山"),
+        ("Ｊohn  Smith", "john smith"),
+    ] {
+        assert_eq!(folded_name(one), folded_name(other), "{one} {other}");
+    }
+    for (one, other) in [("王伟", "王玮"), ("John Smith", "JohnSmith"), ("王·伟", "王伟")]
+    {
+        assert_ne!(folded_name(one), folded_name(other), "{one} {other}");
+    }
+}
+
+#[test]
+fn a_name_is_cleaned_and_a_private_character_is_mapped_or_refused() {
+    for (typed, stored) in [
+        ("王\u{3000}伟", "王伟"),
+        (" 李  强\u{a0}", "李强"),
+        ("John\u{a0} Smith", "John Smith"),
+        ("阿卜杜拉•买买提", "阿卜杜拉•买买提"),
+        ("刘\u{e863}", "刘䶮"),
+    ] {
+        assert_eq!(unpadded(&one_line(typed).unwrap()), stored);
+    }
+    // A team's name keeps its blank.
+    assert_eq!(one_line("钢筋\u{3000}一班").unwrap(), "钢筋 一班");
+    for c in ['\u{e000}', '\u{e865}', '\u{f8ff}', '\u{f0000}', '\u{10fffd}'] {
+        let refused = one_line(&format!("刘{c}")).unwrap_err();
+        assert!(refused.contains("private-use") && refused.contains("ID document"), "{refused}");
+    }
+}
+
+#[test]
+fn each_private_character_of_gbk_has_a_published_one() {
+    let all = ('\u{e815}'..='\u{e864}').map(published).collect::<Vec<_>>();
+    assert!(all.iter().all(|c| !is_private(*c)), "{all:?}");
+    let known = [(0, '⺁'), (1, '\u{20087}'), (9, '\u{9fb4}'), (0x2e, '\u{9fb9}'), (0x2f, '䜣')];
+    for (at, c) in known {
+        assert_eq!(all[at], c, "{at:x}");
+    }
+    assert_eq!((all[0x4e], all[0x4f]), ('䶮', '\u{9fbb}'));
+}

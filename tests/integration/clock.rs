@@ -243,7 +243,8 @@ fn mondays_hours_are_mondays_although_its_clock_went_on_at_fridays_time() {
     assert_eq!(gate.site.gatehouse(&out).code, 0);
     let there = Site::with(|c| c.set("site", "gateway_id", "gate-2"));
     let _daemon = there.start();
-    let with = ["--month", "2026-10", "--with", export.to_str().unwrap()];
+    let known = crate::timesheet::fingerprint(&gate.site);
+    let with = ["--month", "2026-10", "--with", export.to_str().unwrap(), "--fingerprint", &known];
     let merged = there.gatehouse(&[&["--json", "timesheet"][..], &with].concat());
     let merged = merged.json_lines().remove(0);
     assert_eq!(

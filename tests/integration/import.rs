@@ -283,6 +283,8 @@ fn an_import_understands_the_notation_of_an_office_and_reports_a_common_fault_on
     }
     let report = fs::read_to_string(site.path("report.csv")).unwrap();
     assert_eq!(report.matches(once).count(), 5, "{report}");
+    let head = format!("\u{feff}行号,{},{},结果,原因,照片模板数\n", CHINESE[0], CHINESE[1]);
+    assert!(report.starts_with(&head), "{report}");
 
     // With the column filled, all rows are imported. The stored numbers have no blanks.
     for (at, row) in plan.rows.iter_mut().enumerate() {

@@ -55,7 +55,7 @@ fn sheet(site: &Site, more: &[&str]) -> Said {
 }
 
 /// Returns the fingerprint of a gateway's key, as a person notes it.
-fn fingerprint(site: &Site) -> String {
+pub(super) fn fingerprint(site: &Site) -> String {
     let shown = one(&site.gatehouse(&["--json", "evidence", "head"]));
     shown["fingerprint"].as_str().unwrap().to_owned()
 }

@@ -36,7 +36,8 @@ const NAMED: usize = 20;
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// A CSV file (UTF-8 or GB18030) or an .xlsx workbook, with Chinese or English column headings
+    /// A CSV file (UTF-8 or GB18030) or a workbook (.xlsx, .ods, .xlsb), with Chinese or English
+    /// column headings
     #[arg(value_name = "ROSTER")]
     roster: PathBuf,
     /// The folder of photos. KEY is an ID number, worker id or name: KEY.jpg, KEY_2.png,
@@ -49,16 +50,26 @@ pub(crate) struct Import {
     /// Update workers who are on the roster already. Without it, a row with other data is refused
     #[arg(long)]
     update: bool,
+    /// The heading of the contractor's column, where several columns may be it
+    #[arg(long, value_name = "HEADING")]
+    contractor: Option<String>,
     /// Write the result of each row to this CSV file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
 
 pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<ExitCode> {
-    let Import { roster, photos, dry_run, update, report } = import;
+    let Import { roster, photos, dry_run, update, contractor, report } = import;
     let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
-    let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
+    let read = move || folder::read(&roster, photos.as_deref(), contractor.as_deref());
+    let read = tokio::task::spawn_blocking(read).await;
     let (file, assigned) = read.context("the roster cannot be read")??;
+    for note in &file.notes {
+        eprintln!("{}", import::masked(note));
+    }
+    if !file.hidden.is_empty() {
+        eprintln!("{}", outcome::hidden(&file.hidden));
+    }
     if !file.ignored.is_empty() {
         let ignored = file.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not imported: {}", ignored.join(", "));
@@ -112,7 +123,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     }
     let counts = progress.end(dry_run, file.passed_over.len());
     if let Some(report) = report {
-        outcome::report(report, &done)?;
+        outcome::report(report, &done, &file.names)?;
     }
     for (at, (name, why)) in assigned.left_over.iter().enumerate() {
         if at == NAMED {

@@ -141,3 +141,14 @@ fn all_faults_of_an_identity_are_reported_at_once() {
     assert_eq!(said.len(), fields.len(), "{said:?}");
     assert!(said.iter().zip(fields).all(|(said, field)| said.starts_with(field)), "{said:?}");
 }
+
+#[test]
+fn a_check_character_that_looks_like_x_is_an_x() {
+    let right = (1..100).map(|n| with_check(&format!("52220119900307{n:03}")));
+    let right = right.into_iter().find(|number| number.ends_with('X')).unwrap();
+    for x in ['x', 'Ｘ', 'ｘ', '\u{425}', '\u{445}', '\u{3a7}', '\u{3c7}', '×'] {
+        let typed = right.replace('X', &x.to_string());
+        let checked = Identity::checked(IdType::Resident, &typed, Particulars::default(), None);
+        assert_eq!(*checked.unwrap().number, right, "{x}");
+    }
+}

@@ -6,7 +6,7 @@ use crate::words::is_blank;
 /// Maximum number of characters of a field's text. The roster's own bounds are narrower.
 const FIELD_CHARS: usize = 500;
 /// Limit below which each whole number of a spreadsheet is exact.
-const EXACT: f64 = 1e15;
+pub(super) const EXACT: f64 = 1e15;
 
 /// Returns a cell's text, without the blanks and marks that spreadsheets and web pages add. `None`:
 /// the cell is blank.

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use super::{Cell, HEADINGS_WITHIN, ImportError, Line, folded};
+use super::{Cell, HEADINGS_WITHIN, ImportError, Line, compact, folded};
 use crate::words::words;
 
 words! {
@@ -80,6 +80,8 @@ pub(super) struct Layout {
     /// Number of lines up to the headings, with the line of the headings.
     pub above: usize,
     pub columns: Vec<Option<Field>>,
+    /// The file has no ids, and the column of the id holds the 序号.
+    pub numbered: bool,
     pub ignored: Vec<String>,
     pub names: Names,
 }
@@ -116,78 +118,163 @@ impl Names {
     }
 }
 
-fn fields(line: &Line) -> impl Iterator<Item = Option<Field>> {
-    line.cells.iter().map(|cell| match cell {
-        Cell::Text(text) => Field::named(text),
-        _ => None,
-    })
+/// The line of the headings, or the second of two.
+struct Head {
+    at: usize,
+    /// For each column: its field, and the heading.
+    columns: Vec<(Option<Field>, String)>,
 }
 
-/// Returns the line with the most headings, and their number.
-fn best(lines: &[Line]) -> Option<(usize, usize)> {
-    let counted = lines.iter().take(HEADINGS_WITHIN).map(|line| fields(line).flatten().count());
+impl Head {
+    fn known(&self) -> usize {
+        self.columns.iter().filter(|(field, _)| field.is_some()).count()
+    }
+}
+
+fn text(line: &Line, column: usize) -> &str {
+    match line.cells.get(column) {
+        Some(Cell::Text(text)) => text.trim(),
+        _ => "",
+    }
+}
+
+/// Reads the headings of a line, or of two lines. The heading of a column is the lower one, behind
+/// the upper one where only both together name a field: 有效期 over 起. Where there is no lower one,
+/// it is the upper one.
+fn head(lines: &[Line], at: usize, both: bool) -> Option<Head> {
+    let lower = lines.get(at)?;
+    let upper = if both { lines.get(at.checked_sub(1)?) } else { None };
+    let width = lower.cells.len().max(upper.map_or(0, |line| line.cells.len()));
+    let mut group = "";
+    let column = |column: usize| {
+        let (above, below) = (upper.map_or("", |line| text(line, column)), text(lower, column));
+        if !above.is_empty() {
+            group = above;
+        }
+        let heading = if below.is_empty() { above } else { below };
+        let together = || Field::named(&format!("{group}{below}"));
+        let field = match Field::named(heading) {
+            None if !below.is_empty() && !group.is_empty() => together(),
+            field => field,
+        };
+        (field, heading.to_owned())
+    };
+    Some(Head { at, columns: (0..width).map(column).collect() })
+}
+
+/// Returns the line with the most headings, or two lines where they have more.
+fn best(lines: &[Line]) -> Option<Head> {
+    let places = 0..lines.len().min(HEADINGS_WITHIN);
     // Of lines with the same number of headings, the first one counts.
-    counted.enumerate().max_by_key(|(at, count)| (*count, std::cmp::Reverse(*at)))
+    let known = |head: &Head| (head.known(), std::cmp::Reverse(head.at));
+    let one = places.filter_map(|at| head(lines, at, false)).max_by_key(known)?;
+    // The lines are neighbours. A worker's line below the headings would name fewer fields.
+    let with = [one.at, one.at + 1].into_iter().filter(|at| {
+        let line = |at: usize| lines.get(at).map(|line| line.number);
+        at.checked_sub(1).and_then(line).is_some_and(|n| line(*at) == Some(n + 1))
+    });
+    let two = with.filter_map(|at| head(lines, at, true)).max_by_key(known);
+    Some(match two.filter(|two| two.known() > one.known()) {
+        Some(two) => two,
+        None => one,
+    })
 }
 
 /// Returns whether a line has headings, as on each page of a printed roster.
 pub(super) fn are_headings(line: &Line) -> bool {
-    fields(line).flatten().count() >= ENOUGH
+    head(std::slice::from_ref(line), 0, false).is_some_and(|head| head.known() >= ENOUGH)
 }
 
 /// Returns the number of headings of the line with the most headings.
 pub(super) fn most(lines: &[Line]) -> usize {
-    best(lines).map_or(0, |(_, count)| count)
+    best(lines).map_or(0, |head| head.known())
 }
 
-pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
+/// Finds the column of each field. `contractor` is the heading of the contractor's column.
+pub(super) fn find(lines: &[Line], contractor: Option<&str>) -> Result<Layout, ImportError> {
     let wrong = |problem: String| Err(ImportError::Headings(problem));
-    let Some((at, line)) = best(lines)
-        .filter(|(_, count)| *count > 0)
-        .and_then(|(at, _)| lines.get(at).map(|line| (at, line)))
-    else {
+    let found = best(lines).filter(|head| head.known() > 0);
+    let found = found.and_then(|head| lines.get(head.at).map(|line| (head, line.number)));
+    let Some((Head { at, mut columns }, number)) = found else {
         return wrong(format!(
             "none of the first {HEADINGS_WITHIN} lines has headings; the headings must name at least {}",
             spelled(&KNOWN.iter().take(REQUIRED).collect::<Vec<_>>())
         ));
     };
-    let columns: Vec<Option<Field>> = fields(line).collect();
-    let texts = line.cells.iter().map(|cell| match cell {
-        Cell::Text(text) => text.trim(),
-        _ => "",
-    });
-    let headings: Vec<(Option<Field>, &str)> = columns.iter().copied().zip(texts).collect();
+    if let Some(contractor) = contractor {
+        choose(&mut columns, contractor, number)?;
+    }
+    let numbered = columns.iter().all(|(field, _)| *field != Some(Field::Id));
+    let numbered = numbered && number_by_serial(&mut columns);
     let of = |field: Option<Field>| {
-        headings.iter().filter(move |(f, _)| *f == field).map(|(_, heading)| *heading)
+        columns.iter().filter(move |(f, _)| *f == field).map(|(_, heading)| heading.as_str())
     };
     for known in &*KNOWN {
         let twice: Vec<&str> = of(Some(known.field)).collect();
-        if twice.len() > 1 {
-            return wrong(format!(
-                "line {}: {} columns are the {}: {}; keep one of them",
-                line.number,
-                twice.len(),
-                known.field,
-                twice.join(", ")
-            ));
+        if twice.len() < 2 {
+            continue;
         }
+        let (count, all) = (twice.len(), twice.join(", "));
+        return wrong(match known.field {
+            Field::Contractor => format!(
+                "line {number}: {count} columns may be the contractor, who employs the worker: {all}; \
+                 say which with --contractor HEADING, such as --contractor {}",
+                twice.last().copied().unwrap_or_default()
+            ),
+            field => {
+                format!("line {number}: {count} columns are the {field}: {all}; keep one of them")
+            }
+        });
     }
     let required = KNOWN.iter().take(REQUIRED);
     let missing: Vec<&Heading> =
-        required.filter(|known| !columns.contains(&Some(known.field))).collect();
+        required.filter(|known| of(Some(known.field)).next().is_none()).collect();
     if !missing.is_empty() {
         return wrong(format!(
-            "headings are missing in line {}: {}; other columns are optional",
-            line.number,
+            "headings are missing in line {number}: {}; other columns are optional",
             spelled(&missing)
         ));
     }
     let ignored = of(None).filter(|heading| !heading.is_empty()).map(str::to_owned).collect();
     // A message has one line, and a heading may have several.
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let named = |(field, heading): &(Option<Field>, &str)| Some(((*field)?, one_line(heading)));
-    let names = Names(headings.iter().filter_map(named).collect());
-    Ok(Layout { above: at + 1, columns, ignored, names })
+    let named = |(field, heading): &(Option<Field>, String)| Some(((*field)?, one_line(heading)));
+    let names = Names(columns.iter().filter_map(named).collect());
+    let columns = columns.into_iter().map(|(field, _)| field).collect();
+    Ok(Layout { above: at + 1, columns, numbered, ignored, names })
+}
+
+/// Makes the column with this heading the only one of the contractor.
+fn choose(
+    columns: &mut [(Option<Field>, String)],
+    contractor: &str,
+    number: u32,
+) -> Result<(), ImportError> {
+    let is = |heading: &str| compact(heading) == compact(contractor);
+    if !columns.iter().any(|(_, heading)| is(heading)) {
+        let all: Vec<&str> =
+            columns.iter().map(|(_, h)| h.as_str()).filter(|h| !h.is_empty()).collect();
+        return Err(ImportError::Headings(format!(
+            "line {number} has no heading {contractor:?} for --contractor; its headings are {}",
+            all.join(", ")
+        )));
+    }
+    for (field, heading) in columns {
+        if is(heading) {
+            *field = Some(Field::Contractor);
+        } else if *field == Some(Field::Contractor) {
+            *field = None;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the column of the 序号 that of the id. Returns whether there is one.
+fn number_by_serial(columns: &mut [(Option<Field>, String)]) -> bool {
+    let is =
+        |heading: &str| matches!(&*compact(heading), "序号" | "serialno" | "serialnumber" | "no");
+    let serial = columns.iter_mut().find(|(field, heading)| field.is_none() && is(heading));
+    serial.map(|(field, _)| *field = Some(Field::Id)).is_some()
 }
 
 /// Returns the fields with some spellings of each.

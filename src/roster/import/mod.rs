@@ -1,6 +1,6 @@
 //! Reads a roster from a spreadsheet, for `worker import`.
 //!
-//! In: the bytes of a CSV file or an XLSX workbook, and the names of the photos that come with it.
+//! In: the bytes of a CSV file or of a workbook, and the names of the photos that come with it.
 //! Out: a [`Row`] for each worker, with a [`Candidate`] or the reason for the refusal, and the
 //! worker of each photo. Touches nothing. It runs in the client; the daemon checks each candidate
 //! again.
@@ -8,7 +8,10 @@
 //! | file | what it does |
 //! |---|---|
 //! | `text` | CSV: its encoding, its separator, its lines |
-//! | `workbook` | XLSX, measured before it is opened |
+//! | `workbook` | XLSX and XLSB, measured before they are opened; the choice of the sheet |
+//! | `parts` | XLSX: hidden rows, merged cells, formulas without values |
+//! | `ods` | ODS, as its program shows it |
+//! | `number_format` | a number as its cell shows it |
 //! | `headings` | the field of each column, by its heading in Chinese or English |
 //! | `cells` | a cell as text |
 //! | `rows` | a line to a candidate, or to its faults |
@@ -19,13 +22,16 @@
 mod cells;
 mod closing;
 mod headings;
+mod number_format;
+mod ods;
+mod parts;
 mod photos;
 mod report;
 mod rows;
 mod text;
 mod workbook;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 
@@ -49,6 +55,12 @@ const TEXT_MAX: usize = 64 * 1024 * 1024;
 /// Maximum number of lines that are searched for the headings; a title may come before them.
 const HEADINGS_WITHIN: usize = 10;
 
+/// Minimum number of ID numbers ending in 000 that refuses a file, unless all its numbers do. About
+/// one right number in 1,000 ends so.
+const CUT_MIN: usize = 3;
+/// Maximum share of such numbers, as its denominator: 1 in 50.
+const CUT_SHARE: usize = 50;
+
 /// The reason for which a whole file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
@@ -69,6 +81,22 @@ pub enum ImportError {
     TooMuch { what: String, most: usize, remedy: &'static str },
     #[error("{0}")]
     Headings(String),
+    #[error(
+        "the visible sheets have no headings, and a hidden sheet has them: {0}; unhide the sheet that \
+         is to be imported, and save the file"
+    )]
+    Hidden(String),
+    #[error(
+        "sheet {sheet}: the formula {place} has no value, because no spreadsheet program has computed \
+         it; open the file in a spreadsheet program and save it"
+    )]
+    Uncomputed { sheet: String, place: String },
+    #[error(
+        "{cut} of {all} ID numbers end in 000: a spreadsheet program has kept 15 digits of each and \
+         made the others 0, and this file does not hold them any more. Nothing is imported. Take the \
+         numbers from the original list, in a column that is formatted as text"
+    )]
+    CutNumbers { cut: usize, all: usize },
 }
 
 /// A cell of the file.
@@ -131,9 +159,75 @@ impl Table {
         Ok(())
     }
 
+    /// Adds a workbook's cell, whose position counts from 0. An empty cell is left out.
+    fn add_shown(&mut self, row: u32, column: u32, cell: Cell) -> Result<(), ImportError> {
+        match &cell {
+            Cell::Empty => Ok(()),
+            Cell::Text(text) if text.trim().is_empty() => Ok(()),
+            _ => self.add(row.saturating_add(1), column as usize, cell),
+        }
+    }
+
+    /// Copies the value of each merged cell to its other lines, as far as they have cells.
+    fn spread(&mut self, merged: &[Merged]) -> Result<(), ImportError> {
+        let mut copied = 0;
+        for Merged { first, last, column } in merged {
+            let at = |cells: &Vec<Cell>| cells.get(*column).cloned().unwrap_or_default();
+            let value = self.lines.get(first).map(at).unwrap_or_default();
+            if value == Cell::Empty || last <= first {
+                continue;
+            }
+            let below: Vec<u32> = self.lines.range(first + 1..=*last).map(|(n, _)| *n).collect();
+            copied += below.len();
+            if copied > LINES_MAX * COLUMNS_MAX {
+                return Err(damaged("its merged cells overlap"));
+            }
+            for number in below {
+                self.add(number, *column, value.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     fn into_lines(self) -> Vec<Line> {
         self.lines.into_iter().map(|(number, cells)| Line { number, cells }).collect()
     }
+}
+
+/// A cell that is merged over several lines; its value is in the first.
+#[derive(Debug)]
+struct Merged {
+    first: u32,
+    last: u32,
+    column: usize,
+}
+
+/// A sheet as its program shows it.
+#[derive(Debug, Default)]
+struct Sheet {
+    name: String,
+    visible: bool,
+    table: Table,
+    /// The lines of the table, when it is complete.
+    lines: Vec<Line>,
+    /// Numbers of lines that a filter hides, or that are hidden by hand.
+    hidden: BTreeSet<u32>,
+    merged: Vec<Merged>,
+    /// The first cell whose formula has no value.
+    uncomputed: Option<String>,
+    notes: Vec<String>,
+}
+
+impl Sheet {
+    fn finished(mut self) -> Result<Sheet, ImportError> {
+        self.table.spread(&self.merged)?;
+        self.lines = std::mem::take(&mut self.table).into_lines();
+        Ok(self)
+    }
+}
+
+fn damaged(e: impl std::fmt::Display) -> ImportError {
+    ImportError::Workbook(e.to_string())
 }
 
 fn too_many_rows() -> ImportError {
@@ -152,32 +246,44 @@ pub struct RosterFile {
     pub ignored: Vec<String>,
     /// Lines that are no workers, by their numbers, with the first text of each: 合计, 制表人.
     pub passed_over: Vec<(u32, String)>,
+    /// Numbers of lines that the file's program hides. They are not imported.
+    pub hidden: Vec<u32>,
+    /// What an admin must know of the reading, such as the name of the sheet.
+    pub notes: Vec<String>,
     pub names: Names,
 }
 
 /// Reads a whole file. Its first bytes decide its format, not its name.
 pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
+    read_with(bytes, None)
+}
+
+/// Reads a whole file. `contractor` is the heading of the contractor's column, where several columns
+/// may be it.
+pub fn read_with(bytes: &[u8], contractor: Option<&str>) -> Result<RosterFile, ImportError> {
     const OLD: &str = "this is a workbook of the old kind (.xls), or one with a password: save it \
                        as .xlsx without a password, or as CSV";
     const WIDE: &str = "this text is saved as UTF-16 (\"Unicode text\"): save it as CSV UTF-8, or \
                         as .xlsx";
-    const OTHER: &str = "this is neither a CSV file nor an .xlsx workbook: save the roster as one \
-                         of them";
+    const OTHER: &str = "this is neither a CSV file nor a workbook (.xlsx, .ods, .xlsb): save the \
+                         roster as .xlsx";
     let begins = |with: &[u8]| bytes.starts_with(with);
     let workbook = begins(b"PK\x03\x04") || begins(b"PK\x05\x06");
-    let lines = if workbook {
+    let sheet = if workbook {
         workbook::read(bytes)?
     } else if begins(&[0xd0, 0xcf, 0x11, 0xe0]) {
         return Err(ImportError::Format(OLD));
+    } else if let Some(what) = text::markup(bytes) {
+        return Err(ImportError::Format(what));
     } else if begins(&[0xff, 0xfe]) || begins(&[0xfe, 0xff]) {
         return Err(ImportError::Format(WIDE));
     } else if begins(b"%PDF") || bytes.contains(&0) {
         return Err(ImportError::Format(OTHER));
     } else {
-        text::read(bytes)?
+        Sheet { lines: text::read(bytes)?, ..Sheet::default() }
     };
-    let layout = headings::find(&lines)?;
-    rows::read(&lines, layout, !workbook)
+    let layout = headings::find(&sheet.lines, contractor)?;
+    rows::read(sheet, layout, !workbook)
 }
 
 /// Returns a text for comparisons: Unicode's NFKC form (half width, no ligatures) in lower case.
@@ -188,7 +294,8 @@ fn folded(text: &str) -> String {
 /// Returns a document's number for comparisons: folded, without the blanks that people put between
 /// its parts.
 fn compact(number: &str) -> String {
-    super::identity::without_blanks(&folded(number))
+    let plain = super::identity::without_blanks(&folded(number));
+    super::identity::with_latin_x(&plain).to_lowercase()
 }
 
 #[cfg(test)]

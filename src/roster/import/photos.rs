@@ -1,21 +1,35 @@
 //! Finds the worker of each photo by the file's name: `KEY.jpg`, `KEY_1.jpg`, `KEY-2.png`,
 //! `KEY (3).jpeg`, or any name in a folder `KEY`. The key is an ID number, a worker's id, or a name
-//! that only one row has.
+//! that only one row has. Keys within a longer name count too (`inside`).
 
 use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
 };
 
 use encoding_rs::GB18030;
 
-use super::{Row, compact, folded, masked};
-use crate::{roster::identity::starred, words::is_blank};
+use super::{Row, compact, masked};
+use crate::{
+    roster::identity::starred,
+    words::{composed, folded_name},
+};
 
 /// Maximum number of photos of one worker.
 const MOST: usize = 5;
+
+/// Maximum number of pieces of a name that are one key: W-001, or a name of several words.
+const PIECES_OF_KEY: usize = 8;
+/// Number of digits below which a number in a name may be a counter or part of a date.
+const SHORT: usize = 6;
+/// Minimum number of digits of an ID number in a name.
+const NUMBER: usize = 15;
+/// Words beside a key that say nothing of the worker.
+const LABELS: &str = "副本 复件 拷贝 copy 照片 相片 证件照 免冠照 登记照 一寸照 二寸照 一寸 二寸 寸照 正面照 正面 头像 \
+    人脸 近照 姓名 工号 编号 证件号码 证件号 身份证号码 身份证号 身份证 号码 号 photo face id no";
 
 /// A file in the folder of photos, or in one of its folders.
 #[derive(Clone, Debug)]
@@ -42,12 +56,11 @@ pub struct Assigned {
     pub left_over: Vec<(String, &'static str)>,
 }
 
-/// The owner of a key.
-enum Owner {
-    /// One row; true where the key is its ID number.
-    Row(usize, bool),
-    /// Several rows with this name or id.
-    Several(Vec<usize>),
+/// The rows of a key.
+struct Found {
+    rows: Vec<usize>,
+    /// The key, where it is an ID number.
+    number: Option<String>,
 }
 
 pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
@@ -60,27 +73,38 @@ pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
         let name = name_of(&file.name);
         let folder = file.folder.as_deref().map(name_of);
         let whole = folder.as_ref().map_or_else(|| name.clone(), |f| format!("{f}/{name}"));
-        let Some((stem, suffix)) = picture(&name) else {
-            left_over.push((masked(&whole), "no .jpg, .jpeg or .png"));
+        let Some(stem) = picture(&name) else {
+            left_over.push((masked(&whole), "no .jpg, .jpeg, .jfif or .png"));
             continue;
         };
-        let (key, rest) = match &folder {
-            Some(folder) => (folder.as_str(), format!("/{name}")),
-            None if keys.owner(stem).is_some() => (stem, format!(".{suffix}")),
-            None => {
-                let key = unnumbered(stem);
-                (key, name.strip_prefix(key).unwrap_or_default().to_owned())
-            }
+        let key = folder.as_deref().unwrap_or(stem);
+        let found = keys.owner(key).or_else(|| match &folder {
+            Some(_) => None,
+            None => keys.owner(unnumbered(stem)),
+        });
+        let found = match found {
+            Some(Found { ref rows, .. }) if rows.len() == 1 => found,
+            // A name that several rows have may have an id beside it.
+            several => match keys.inside(key) {
+                Ok(inside) => inside.or(several),
+                Err(why) => {
+                    left_over.push((masked(&whole), why));
+                    continue;
+                }
+            },
         };
-        match keys.owner(key) {
-            Some(Owner::Row(at, by_id_number)) => {
-                let key = if by_id_number { starred(key) } else { masked(key) };
-                let shown = format!("{key}{}", masked(&rest));
-                if let Some(photos) = of_rows.get_mut(at) {
+        match found {
+            Some(Found { rows, number }) if rows.len() == 1 => {
+                let shown = match number {
+                    Some(number) => masked(&whole.replace(&number, &starred(&number))),
+                    None => masked(&whole),
+                };
+                let photos = rows.first().and_then(|at| of_rows.get_mut(*at));
+                if let Some(photos) = photos {
                     photos.push(Photo { path: file.path, shown });
                 }
             }
-            Some(Owner::Several(rows)) => {
+            Some(Found { rows, .. }) => {
                 let shown = masked(&whole);
                 left_over.push((shown.clone(), "several rows have this name"));
                 unclear.extend(rows.into_iter().map(|at| (at, shown.clone())));
@@ -116,7 +140,7 @@ impl Keys {
         for (at, row) in rows.iter().enumerate() {
             let other = |earlier: &usize| rows.get(*earlier).is_some_and(|e| e.id != row.id);
             let add = |to: &mut HashMap<String, Vec<usize>>, key: &str| {
-                let rows = to.entry(key_of(key)).or_default();
+                let rows = to.entry(folded_name(key)).or_default();
                 if rows.iter().all(other) {
                     rows.push(at);
                 }
@@ -134,21 +158,131 @@ impl Keys {
         keys
     }
 
-    fn owner(&self, key: &str) -> Option<Owner> {
+    fn owner(&self, key: &str) -> Option<Found> {
         if let Some(at) = self.numbers.get(&compact(key)) {
-            return Some(Owner::Row(*at, true));
+            return Some(Found { rows: vec![*at], number: Some(key.to_owned()) });
         }
-        let key = key_of(key);
+        let key = folded_name(key);
         let rows = self.ids.get(&key).or_else(|| self.names.get(&key))?;
-        match rows.as_slice() {
-            [one] => Some(Owner::Row(*one, false)),
-            several => Some(Owner::Several(several.to_vec())),
+        Some(Found { rows: rows.clone(), number: None })
+    }
+
+    /// Finds the keys within a longer name: 姓名_证件号, 工号-姓名, 姓名 - 副本. All keys must agree on
+    /// one worker. A short number may be a counter or a date; it only decides between namesakes, or
+    /// where nothing but labels is beside it.
+    fn inside(&self, name: &str) -> Result<Option<Found>, &'static str> {
+        let name = &*composed(name);
+        let pieces = pieces(name);
+        let mut agreed: Option<Vec<usize>> = None;
+        let (mut short, mut number): (Vec<Found>, _) = (Vec::new(), None);
+        // Longer keys come first; a piece belongs to one key.
+        let mut used = vec![false; pieces.len()];
+        let most = pieces.len().min(PIECES_OF_KEY);
+        for length in (1..=most).rev() {
+            for (at, window) in pieces.windows(length).enumerate() {
+                let places = at..at + length;
+                let taken = used.get(places.clone()).is_none_or(|used| used.contains(&true));
+                let ends = window.first().zip(window.last());
+                let text = ends.and_then(|(first, last)| name.get(first.start..last.end));
+                let (false, Some(text)) = (taken, text) else { continue };
+                let Some(found) = self.owner(text) else { continue };
+                used.get_mut(places).into_iter().flatten().for_each(|used| *used = true);
+                if is_short(text) && found.number.is_none() {
+                    short.push(found);
+                    continue;
+                }
+                number = number.or_else(|| found.number.clone());
+                agreed = Some(match agreed {
+                    None => found.rows,
+                    Some(rows) => common(rows, &found.rows),
+                });
+            }
+        }
+        let rest = pieces.iter().zip(&used).filter(|(_, used)| !**used);
+        let rest: Vec<&str> = rest.filter_map(|(piece, _)| name.get(piece.clone())).collect();
+        let is_number = |text: &&str| text.bytes().filter(u8::is_ascii_digit).count() >= NUMBER;
+        if number.is_none() && rest.iter().any(is_number) {
+            return Err("no row has the ID number in its name");
+        }
+        match (&agreed, short.as_slice()) {
+            (Some(rows), _) if rows.len() > 1 => {
+                let mut narrowed = short.iter().map(|found| common(rows.clone(), &found.rows));
+                agreed = narrowed.find(|rows| rows.len() == 1).or(agreed);
+            }
+            (None, [one]) if rest.iter().all(|text| is_label(text)) => {
+                agreed = Some(one.rows.clone());
+            }
+            _ => {}
+        }
+        match agreed {
+            Some(rows) if rows.is_empty() => Err("its name fits several workers"),
+            agreed => Ok(agreed.map(|rows| Found { rows, number })),
         }
     }
 }
 
-fn key_of(text: &str) -> String {
-    folded(text).trim_matches(is_blank).to_owned()
+fn common(rows: Vec<usize>, others: &[usize]) -> Vec<usize> {
+    rows.into_iter().filter(|row| others.contains(row)).collect()
+}
+
+/// Returns whether a key may be a counter or part of a date.
+fn is_short(key: &str) -> bool {
+    key.len() < SHORT && key.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Returns whether a piece of a name says nothing of the worker.
+fn is_label(piece: &str) -> bool {
+    let piece = folded_name(piece);
+    LABELS.split(' ').any(|label| label == piece)
+}
+
+/// Returns the places of the pieces of a name: runs of Chinese characters with the dots within a
+/// name, runs of letters, and runs of digits with their X. Labels at the ends of a run are cut off.
+fn pieces(name: &str) -> Vec<Range<usize>> {
+    let kind = |c: char| match c {
+        c if c.is_ascii_digit() => Some(0),
+        c if c.is_ascii_alphabetic() => Some(1),
+        c if c.is_alphanumeric() || folded_name(&c.to_string()) == "·" => Some(2),
+        _ => None,
+    };
+    let mut pieces: Vec<(Range<usize>, u8)> = Vec::new();
+    for (at, c) in name.char_indices() {
+        let end = at + c.len_utf8();
+        let Some(kind) = kind(c) else { continue };
+        match pieces.last_mut() {
+            Some((last, of)) if last.end == at => {
+                let digits = last.len() >= 17 && *of == 0 && matches!(c, 'x' | 'X');
+                if *of == kind || digits {
+                    last.end = end;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        pieces.push((at..end, kind));
+    }
+    pieces.into_iter().flat_map(|(piece, kind)| unlabelled(name, piece, kind)).collect()
+}
+
+/// Divides a run of Chinese characters at the labels at its ends: 姓名王小明照片.
+fn unlabelled(name: &str, mut piece: Range<usize>, kind: u8) -> Vec<Range<usize>> {
+    let mut ends = Vec::new();
+    let open = |text: &&str| kind == 2 && !is_label(text);
+    while let Some(text) = name.get(piece.clone()).filter(open) {
+        let labels = || LABELS.split(' ').filter(|label| label.len() < text.len());
+        if let Some(label) = labels().find(|label| text.starts_with(*label)) {
+            ends.push(piece.start..piece.start + label.len());
+            piece.start += label.len();
+        } else if let Some(label) = labels().find(|label| text.ends_with(*label)) {
+            ends.push(piece.end - label.len()..piece.end);
+            piece.end -= label.len();
+        } else {
+            break;
+        }
+    }
+    ends.push(piece);
+    ends.sort_by_key(|place| place.start);
+    ends
 }
 
 /// Returns a file's name as text: from UTF-8, else from GB18030 as a Chinese Windows writes it.
@@ -162,11 +296,13 @@ fn name_of(name: &OsStr) -> String {
     }
 }
 
-/// Returns the name of a picture file before its last point, and the suffix.
-fn picture(name: &str) -> Option<(&str, &str)> {
+/// Returns the name of a picture file before its last point.
+fn picture(name: &str) -> Option<&str> {
     let (stem, suffix) = name.rsplit_once('.')?;
-    let known = ["jpg", "jpeg", "png"].iter().any(|known| suffix.eq_ignore_ascii_case(known));
-    known.then_some((stem, suffix))
+    let known = ["jpg", "jpeg", "jfif", "jpe", "png"]
+        .iter()
+        .any(|known| suffix.eq_ignore_ascii_case(known));
+    known.then_some(stem)
 }
 
 /// Returns the name without `_1`, `-1`, ` 1` or `(1)` at the end.

@@ -6,15 +6,22 @@ use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::{
-    Cell, ImportError, Line, Names, ROWS_MAX, RosterFile,
+    CUT_MIN, CUT_SHARE, Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, Sheet,
     cells::{plain, trimmed},
     closing, compact, folded,
     headings::{Field, Layout},
     too_many_rows,
 };
-use crate::roster::{
-    Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
+use crate::{
+    roster::{
+        Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
+    },
+    words::folded_name,
 };
+
+/// The rule for the ids of a file without ids.
+const NUMBERED: &str = "the file has no column of worker ids (工号): each id is N and the 序号, such as \
+                        N0001; keep the 序号 of each worker in later files, or add a column 工号";
 
 /// A worker whose data in the file has no fault.
 #[derive(Clone)]
@@ -57,13 +64,16 @@ impl std::fmt::Debug for Row {
 /// Reads the rows below the headings. `separated`: the cells are separated by a sign that a cell
 /// may contain too, so an extra cell shifts the cells after it.
 pub(super) fn read(
-    lines: &[Line],
+    sheet: Sheet,
     layout: Layout,
     separated: bool,
 ) -> Result<RosterFile, ImportError> {
     let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
-    for line in lines.iter().skip(layout.above) {
-        if let Some(what) = closing::first_text(line, &layout) {
+    let mut hidden = Vec::new();
+    for line in sheet.lines.iter().skip(layout.above) {
+        if sheet.hidden.contains(&line.number) {
+            hidden.push(line.number);
+        } else if let Some(what) = closing::first_text(line, &layout) {
             passed_over.push((line.number, what));
         } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
@@ -72,8 +82,34 @@ pub(super) fn read(
             rows.push(row);
         }
     }
+    refuse_cut_numbers(&rows)?;
     refuse_duplicates(&mut rows, &layout.names);
-    Ok(RosterFile { rows, ignored: layout.ignored, passed_over, names: layout.names })
+    let Layout { ignored, names, numbered, .. } = layout;
+    let mut notes = sheet.notes;
+    if numbered {
+        notes.push(NUMBERED.to_owned());
+    }
+    Ok(RosterFile { rows, ignored, passed_over, hidden, notes, names })
+}
+
+/// Refuses a file whose ID numbers a spreadsheet program has cut to 15 digits. The check digit of
+/// one cut number in eleven is right by chance, so the rows cannot be judged one by one.
+fn refuse_cut_numbers(rows: &[Row]) -> Result<(), ImportError> {
+    let numbers = rows.iter().map(|row| Zeroizing::new(compact(&row.id_number)));
+    let whole = |number: &Zeroizing<String>| {
+        let digits = number.strip_suffix('x').unwrap_or(number);
+        number.len() == 18 && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    let (mut cut, mut all) = (0, 0);
+    for number in numbers.filter(whole) {
+        all += 1;
+        cut += usize::from(number.ends_with("000"));
+    }
+    let every = cut == all && all > 1;
+    if every || (cut >= CUT_MIN && cut * CUT_SHARE > all) {
+        return Err(ImportError::CutNumbers { cut, all });
+    }
+    Ok(())
 }
 
 /// Refuses the second row of a worker. Where two rows with the same id or ID number are not the
@@ -96,7 +132,7 @@ fn refuse_duplicates(rows: &mut [Row], names: &Names) {
                 |row: u32| format!("{name}: is also in row {row}; one of the two rows is wrong");
             wrong.push((at, twice(other.number)));
             let one = other.id == row.id
-                && other.name == row.name
+                && folded_name(&other.name) == folded_name(&row.name)
                 && compact(&other.id_number) == compact(&row.id_number);
             if !one {
                 wrong.push((first, twice(row.number)));
@@ -136,7 +172,7 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
         );
         cells.wrong.push(problem);
     }
-    let id = cells.required(Field::Id);
+    let id = cells.id();
     let name = cells.required(Field::Name);
     let id_number = Zeroizing::new(cells.required(Field::IdNumber));
     let worker_id = match id.parse::<WorkerId>() {
@@ -210,6 +246,18 @@ impl Cells<'_> {
         }
     }
 
+    /// Returns the worker's id. In a file without ids it is made of the 序号: N0001.
+    fn id(&mut self) -> String {
+        let id = self.required(Field::Id);
+        if !self.layout.numbered || id.is_empty() {
+            return id;
+        }
+        if id.len() > 6 || !id.bytes().all(|b| b.is_ascii_digit()) {
+            self.is_wrong(Field::Id, format!("{:?} is no number", shortened(&id)));
+        }
+        format!("N{id:0>4}")
+    }
+
     /// Returns the number of the signed form. A word such as "agreed" is refused.
     fn consent(&mut self) -> Option<String> {
         let number = self.text(Field::Consent)?;
@@ -252,10 +300,19 @@ impl Cells<'_> {
             return Some(*date);
         }
         let text = self.text(field)?;
+        if field == Field::ValidUntil && is_open(&text) {
+            return None;
+        }
         let read = date(&text);
         if read.is_none() {
             let shown = shortened(&text);
-            self.is_wrong(field, format!("{shown:?} is no date; write it as 2026-10-01"));
+            self.is_wrong(
+                field,
+                format!(
+                    "{shown:?} is no date; write it as 2026-10-01, or leave the cell empty if there \
+                     is none"
+                ),
+            );
         }
         read
     }
@@ -267,6 +324,14 @@ fn is_none(text: &str) -> bool {
         "无 暂无 没有 未 未签 未签订 未签署 未办 未办理 未提供 否 空 none no na nil null";
     let word: String = folded(text).chars().filter(|c| c.is_alphanumeric()).collect();
     word.is_empty() || WORDS.split(' ').any(|none| none == word)
+}
+
+/// Returns whether a text says that a validity has no end.
+fn is_open(text: &str) -> bool {
+    const WORDS: &str =
+        "长期 长期有效 永久 永久有效 无固定期限 无期限 不限 至今 在场 在岗 在职 未退场 未离场";
+    let word: String = folded(text).chars().filter(|c| c.is_alphanumeric()).collect();
+    WORDS.split(' ').any(|open| open == word)
 }
 
 fn shortened(text: &str) -> String {
@@ -297,15 +362,20 @@ fn id_type(word: &str) -> Option<IdType> {
     })
 }
 
-/// Reads a date: 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日. A time of 00:00 after it
-/// is ignored.
+/// Reads a date: 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日. A time after it is
+/// ignored.
 pub(super) fn date(text: &str) -> Option<Date> {
-    let text = folded(text);
+    let text = folded(text).replace('号', "日");
     let mut text = trimmed(&text).to_owned();
     if text.contains('年') {
         text.retain(|c| !c.is_whitespace());
+        if let Some((day, time)) = text.split_once('日')
+            && is_time(time)
+        {
+            text = format!("{day}日");
+        }
     } else if let Some((day, time)) = text.split_once([' ', 't'])
-        && time.trim().chars().all(|c| matches!(c, '0' | ':' | '.'))
+        && is_time(time)
     {
         text = day.to_owned();
     }
@@ -318,4 +388,19 @@ pub(super) fn date(text: &str) -> Option<Date> {
     let forms = forms.iter().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()));
     let date = forms.map(|form| Date::strptime(form, &text)).find_map(Result::ok)?;
     (1900..=2200).contains(&date.year()).then_some(date)
+}
+
+/// Returns whether a text is a time of day: 8:30, 08:30:12.5, 上午8:30, 08:30z, 8时30分.
+fn is_time(text: &str) -> bool {
+    let text = ["上午", "下午"].into_iter().fold(text.trim(), |t, word| t.trim_start_matches(word));
+    let text = text.trim_end_matches("am").trim_end_matches("pm").trim_end_matches('z').trim();
+    let part = |part: &str| {
+        let digits =
+            part.split('.').all(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
+        part.is_empty() || digits
+    };
+    let parts: Vec<&str> = text.split([':', '时', '分', '秒']).map(str::trim).collect();
+    text.chars().any(|c| c.is_ascii_digit())
+        && (2..=4).contains(&parts.len())
+        && parts.into_iter().all(part)
 }

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::roster::{Gender, IdType, checked_text, identity::tests::with_check};
 
+mod workbooks;
+
 const HEAD: &str = "id,name,id number,team,contractor,trade";
 
 /// Returns a row with all required cells.
@@ -220,6 +222,28 @@ fn all_faults_of_a_row_are_reported_at_once_and_only_that_row_is_refused() {
 }
 
 #[test]
+fn id_numbers_that_a_spreadsheet_cut_refuse_the_whole_file() {
+    let file = |cut: usize, right: usize| {
+        let cut = (0..cut).map(|n| format!("11010119{:02}010{}0000", 50 + n / 9, 1 + n % 9));
+        let right = (1..=999).map(number).filter(|id| !id.ends_with("000")).take(right);
+        let rows = cut.chain(right).enumerate().map(|(n, id)| line(&format!("W{n}"), "x", &id));
+        let text = format!("{HEAD}\n{}\n", rows.collect::<Vec<_>>().join("\n"));
+        read(text.as_bytes()).map(|_| ()).map_err(|e| e.to_string()).err().unwrap_or_default()
+    };
+    for (cut, right) in [(43, 0), (2, 0), (3, 0), (3, 100), (20, 900)] {
+        let said = file(cut, right);
+        assert!(
+            said.contains(&format!("{cut} of {} ID numbers end in 000", cut + right)),
+            "{said}"
+        );
+        assert!(said.contains("kept 15 digits") && said.contains("original list"), "{said}");
+    }
+    for (cut, right) in [(1, 0), (1, 1), (2, 10), (3, 400), (0, 300)] {
+        assert_eq!(file(cut, right), "", "{cut} {right}");
+    }
+}
+
+#[test]
 fn a_reason_names_the_heading_of_the_file_and_no_option() {
     let head = "* 人员编号,姓 名（必填）,身份证号码(18位),所属班组,参建单位,工种,证件种类,手机,出生年月日,进场时间";
     let rows = [
@@ -380,6 +404,13 @@ fn dates_are_read_as_people_write_them() {
         " 2026 年 10 月 01 日 ",
         "2026-10-01 00:00:00",
         "2026-10-01T00:00:00.000",
+        "2026-10-01 08:30:12",
+        "2026/10/1 8:30",
+        "2026/10/1 上午 8:30",
+        "2026-10-01 8:30:12 PM",
+        "2026-10-01T08:30:00Z",
+        "2026年10月1号",
+        "2026年10月1日 8时30分",
     ] {
         assert_eq!(rows::date(text), Some(date(2026, 10, 1)), "{text}");
     }
@@ -392,7 +423,9 @@ fn dates_are_read_as_people_write_them() {
         "2026-10/01",
         "2026-10-01-01",
         "46296",
-        "2026-10-01 08:30",
+        "2026-10-01 noon",
+        "2026-10-01 8",
+        "10/1/2026",
         "9999-12-31",
         "0001-01-01",
         "长期",
@@ -572,6 +605,71 @@ fn photos_are_found_by_id_number_id_or_name() {
 }
 
 #[test]
+fn a_key_within_a_name_of_a_photo_finds_the_worker_and_what_is_unclear_is_named() {
+    let own = number(441);
+    let rows = [
+        ("W001", "王小明", own.as_str()),
+        ("W002", "李强", "E12345678"),
+        ("W-003", "阿卜杜拉·买买提", "E22345678"),
+        ("12", "刘伟", "E32345678"),
+        ("13", "刘伟", "E42345678"),
+        ("2026", "John Smith", "E52345678"),
+    ];
+    let found = |name: &str| {
+        let assigned = assign_photos(&rows, &[name]);
+        let of =
+            assigned.of_rows.iter().position(|photos| photos.as_ref().is_ok_and(|p| p.len() == 1));
+        assert!(of.is_some() != (assigned.left_over.len() == 1), "{name}: {assigned:?}");
+        for photos in assigned.of_rows.iter().flatten() {
+            assert!(photos.iter().all(|p| !p.shown.contains(&own[6..14])), "{photos:?}");
+            assert!(photos.iter().all(|p| !p.shown.contains("E12345678")), "{photos:?}");
+        }
+        (of, assigned.left_over.first().map(|(_, why)| *why))
+    };
+    for (name, row) in [
+        (format!("王小明_{own}.jpg"), 0),
+        (format!("{own}王小明.jpg"), 0),
+        (format!("王小明+{own}.jpg"), 0),
+        (format!("张三不在册 {own}.JFIF"), 0),
+        ("W001-王小明.jpg".into(), 0),
+        ("W001王小明.jpg".into(), 0),
+        ("王小明 - 副本.jpg".into(), 0),
+        ("王小明 - 副本 (2).jpg".into(), 0),
+        ("W001 - Copy.png".into(), 0),
+        ("王小明.jfif".into(), 0),
+        ("钢筋一班-王小明.jpg".into(), 0),
+        ("姓名王　小明照片.jpg".into(), 0),
+        ("工号W001姓名王小明.jpg".into(), 0),
+        ("2026-10-01_王小明.jpg".into(), 0),
+        ("李强_E12345678_正面.jpg".into(), 1),
+        ("W-003_阿卜杜拉•买买提.jpg".into(), 2),
+        ("阿卜杜拉・买买提(1).jpg".into(), 2),
+        ("12-刘伟.jpg".into(), 3),
+        ("刘伟13.jpg".into(), 4),
+        ("工号13.jpg".into(), 4),
+        ("John Smith - Copy.jpg".into(), 5),
+        ("W001-王小明/front.jpg".into(), 0),
+    ] {
+        assert_eq!(found(&name), (Some(row), None), "{name}");
+    }
+    for (name, why) in [
+        (format!("李强_{own}.jpg"), "its name fits several workers"),
+        ("王小明和李强/1.jpg".into(), "no row has this ID number, id or name"),
+        ("王小明 李强.jpg".into(), "its name fits several workers"),
+        ("W002-王小明.jpg".into(), "its name fits several workers"),
+        ("刘伟 - 副本.jpg".into(), "several rows have this name"),
+        ("王小明明.jpg".into(), "no row has this ID number, id or name"),
+        ("小明.jpg".into(), "no row has this ID number, id or name"),
+        ("IMG_2026_12.jpg".into(), "no row has this ID number, id or name"),
+        (format!("{own}9.jpg"), "no row has the ID number in its name"),
+        (format!("王小明_{}.jpg", number(77)), "no row has the ID number in its name"),
+    ] {
+        let (row, said) = found(&name);
+        assert_eq!((row, said), (None, Some(why)), "{name}");
+    }
+}
+
+#[test]
 fn blanks_and_invisible_marks_around_a_name_do_not_hide_its_photos() {
     let rows = [("W1", "\u{3000}刘峰\u{200b} ", "E12345678")];
     let assigned = assign_photos(&rows, &["\u{feff}刘峰.jpg", "刘峰\u{a0}_2.jpg", " 刘峰/a.jpg"]);
@@ -710,6 +808,125 @@ proptest! {
     ) {
         let _ = read(&sheet_of(&sheet));
     }
+}
+
+#[test]
+fn a_validity_without_an_end_is_none_and_another_word_has_a_remedy() {
+    let of = |until: &str| {
+        let row = line("W1", "刘峰", &number(441));
+        let file = read(format!("{HEAD},退场时间\n{row},{until}\n").as_bytes()).unwrap();
+        file.rows[0].candidate.as_ref().map(|c| c.terms.valid_until).map_err(Clone::clone)
+    };
+    for open in ["长期", "长期有效", "/", "无", "-", "至今", "", "（长期）"] {
+        assert_eq!(of(open), Ok(None), "{open}");
+    }
+    assert_eq!(of("2027-01-31 18:00"), Ok(Some(date(2027, 1, 31))));
+    let said = of("完工").unwrap_err();
+    assert!(
+        said.contains("退场时间: \"完工\" is no date") && said.contains("leave the cell empty"),
+        "{said}"
+    );
+    // A validity has a first day.
+    let row = line("W1", "刘峰", &number(441));
+    let file = read(format!("{HEAD},进场时间\n{row},长期\n").as_bytes()).unwrap();
+    assert!(wrong(&file.rows[0]).contains("进场时间: \"长期\" is no date"));
+}
+
+#[test]
+fn web_pages_and_xml_under_the_name_xls_are_refused_with_what_they_are() {
+    let utf16 = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [vec![0xff, 0xfe], units.collect()].concat()
+    };
+    let table = "<table><tr><td>工号</td></tr></table>";
+    let xml = "<?xml version=\"1.0\"?>\n<?mso-application progid=\"Excel.Sheet\"?>\n<Workbook \
+               xmlns=\"urn:schemas-microsoft-com:office:spreadsheet\"/>";
+    for (bytes, what) in [
+        (
+            format!("<html xmlns:x=\"urn:schemas-microsoft-com:office:excel\">{table}")
+                .into_bytes(),
+            "HTML",
+        ),
+        (format!("\u{feff}\n <!DOCTYPE html><body>{table}").into_bytes(), "HTML"),
+        (format!("<?xml version=\"1.0\"?><html>{table}").into_bytes(), "HTML"),
+        (utf16(&format!("<HTML>{table}")), "HTML"),
+        (encoding_rs::GB18030.encode(table).0.into_owned(), "HTML"),
+        (b"MIME-Version: 1.0\r\nContent-Type: multipart/related".to_vec(), "HTML"),
+        (xml.as_bytes().to_vec(), "XML Spreadsheet 2003"),
+        (utf16(xml), "XML Spreadsheet 2003"),
+        (b"<?xml version=\"1.0\"?><office:document/>".to_vec(), "XML file"),
+    ] {
+        let said = refused(&bytes);
+        assert!(said.contains(what) && said.contains("save it as .xlsx"), "{what}: {said}");
+    }
+    // A title in brackets is no markup.
+    let text = format!("<花名册>\n{HEAD}\n{}\n", line("W1", "刘峰", "E12345678"));
+    assert_eq!(read(text.as_bytes()).unwrap().rows.len(), 1);
+}
+
+#[test]
+fn headings_over_two_lines_are_read() {
+    let number = number(441);
+    for (head, row) in [
+        (
+            "花名册,,,,,,\n工号,姓名,证件信息,,单位信息,,\n,,证件类型,证件号码,劳务公司,班组,工种",
+            format!("W1,刘峰,居民身份证,{number},C,T,x"),
+        ),
+        (
+            "工号,姓名,劳务公司,班组,工种,证件,,有效期,\n,,,,,类型,号码,起,止",
+            format!("W1,刘峰,C,T,x,身份证,{number},2026-10-01,2026-12-31"),
+        ),
+        (
+            "单位,某公司,,,,\n工号,姓名,身份证号,班组,劳务公司,工种",
+            format!("W1,刘峰,{number},T,C,x"),
+        ),
+    ] {
+        let file = read(format!("{head}\n{row}\n").as_bytes()).unwrap();
+        let [candidate] = taken(&file)[..] else { panic!("{file:?}") };
+        assert_eq!((&*candidate.person.contractor, &*candidate.person.team), ("C", "T"), "{head}");
+        assert_eq!(**candidate.id_number, *number);
+        assert_eq!(candidate.terms.valid_from.is_some(), head.contains("有效期"));
+        assert_eq!(candidate.terms.valid_until.is_some(), head.contains("有效期"));
+    }
+}
+
+#[test]
+fn an_official_form_without_ids_gets_them_from_its_serial_numbers() {
+    let head = "项目农民工实名制花名册\n序号,姓名,性别,民族,身份证号码,家庭住址,联系电话,参建单位,用工单位,\
+                班组名称,工种,进场时间,退场时间,银行卡号";
+    let row = |serial: &str, n: u32| {
+        let number = number(n);
+        let gender = if n % 2 == 1 { "男" } else { "女" };
+        format!(
+            "{serial},王小明,{gender},汉,{number},某省,13800000000,总包,劳务,一班,木工,2026-10-01,,6222"
+        )
+    };
+    let text = format!("{head}\n{}\n{}\n", row("1", 441), row("12", 443));
+    let said = refused(text.as_bytes());
+    let asks = "line 2: 2 columns may be the contractor, who employs the worker: 参建单位, 用工单位; \
+                say which with --contractor HEADING, such as --contractor 用工单位";
+    assert_eq!(said, asks);
+    let said = read_with(text.as_bytes(), Some("劳务公司")).map(|_| ()).unwrap_err().to_string();
+    assert!(said.contains("no heading \"劳务公司\"") && said.contains("用工单位"), "{said}");
+    for (chosen, contractor) in [("用工单位", "劳务"), (" 参建单位", "总包")] {
+        let file = read_with(text.as_bytes(), Some(chosen)).unwrap();
+        let taken = taken(&file);
+        assert_eq!(
+            taken.iter().map(|c| c.person.id.as_str()).collect::<Vec<_>>(),
+            ["N0001", "N0012"]
+        );
+        assert!(taken.iter().all(|c| c.person.contractor == contractor));
+        assert!(
+            file.notes.iter().any(|note| note.contains("each id is N and the 序号")),
+            "{:?}",
+            file.notes
+        );
+    }
+    // The same number twice, and no number.
+    let text = format!("{head}\n{}\n{}\n{}\n", row("1", 441), row("01", 443), row("甲", 445));
+    let file = read_with(text.as_bytes(), Some("用工单位")).unwrap();
+    assert!(wrong(&file.rows[1]).contains("序号: is also in row 3"), "{file:?}");
+    assert!(wrong(&file.rows[2]).contains("序号: \"甲\" is no number"), "{file:?}");
 }
 
 #[test]

@@ -6,6 +6,39 @@ use encoding_rs::GB18030;
 
 use super::{Cell, ImportError, Line, Table, headings};
 
+/// Maximum number of bytes that are searched for the signs of markup.
+const MARKUP_WITHIN: usize = 4_096;
+
+/// Returns what a file with markup is, with the remedy. `None`: it has no markup. Offices' systems
+/// export web pages and XML under the name .xls, and Excel opens them.
+pub(super) fn markup(bytes: &[u8]) -> Option<&'static str> {
+    const HTML: &str = "this is a web page (HTML), even if its name ends in .xls: open it in a \
+                        spreadsheet program and save it as .xlsx";
+    const XML: &str = "this is an XML Spreadsheet 2003, even if its name ends in .xls: open it in a \
+                       spreadsheet program and save it as .xlsx";
+    const OTHER: &str = "this is an XML file and no roster: open it in a spreadsheet program and \
+                         save it as .xlsx";
+    let head = bytes.get(..bytes.len().min(MARKUP_WITHIN))?;
+    // A mark at the beginning may say UTF-16.
+    let text = encoding_rs::UTF_8.decode(head).0.to_ascii_lowercase();
+    let text = text.trim_start();
+    let has = |word: &str| text.contains(word);
+    if text.starts_with("mime-version:") {
+        return Some(HTML);
+    }
+    if !text.starts_with('<') {
+        return None;
+    }
+    let html = ["<html", "<table", "<!doctype html", "<meta", "<body", "<head"];
+    match () {
+        () if has("urn:schemas-microsoft-com:office:spreadsheet") && has("<workbook") => Some(XML),
+        () if has("progid=\"excel.sheet\"") => Some(XML),
+        () if html.into_iter().any(has) => Some(HTML),
+        () if has("<?xml") || has("xmlns") => Some(OTHER),
+        () => None,
+    }
+}
+
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     let text = decoded(bytes)?;
     // The separator that gives the most headings is the file's separator.

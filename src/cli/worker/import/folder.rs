@@ -10,7 +10,11 @@ use crate::roster::import::{self, Assigned, FILE_MAX, Listed, RosterFile};
 /// Maximum number of entries in the folder of photos and its subfolders.
 const ENTRIES_MAX: usize = 100_000;
 
-pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<(RosterFile, Assigned)> {
+pub(super) fn read(
+    roster: &Path,
+    photos: Option<&Path>,
+    contractor: Option<&str>,
+) -> anyhow::Result<(RosterFile, Assigned)> {
     let bytes = bounded(roster, FILE_MAX).with_context(|| roster.display().to_string())?;
     let bytes = bytes.with_context(|| {
         format!(
@@ -19,7 +23,8 @@ pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<(Rost
             FILE_MAX >> 20
         )
     })?;
-    let file = import::read(&bytes).with_context(|| roster.display().to_string())?;
+    let file = import::read_with(&bytes, contractor);
+    let file = file.with_context(|| roster.display().to_string())?;
     let listed = match photos {
         Some(dir) => list(dir).with_context(|| format!("photos in {}", dir.display()))?,
         None => Vec::new(),

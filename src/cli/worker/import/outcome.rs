@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::super::{Context, WholeFile, print_json, print_line, table};
 use crate::{
-    roster::import::{Row, masked, neutral},
+    roster::import::{Names, Row, masked, neutral},
     services::EnrollResult,
     words::{counted, words},
 };
@@ -169,6 +169,27 @@ pub(super) fn passed_over(lines: &[(u32, String)]) -> String {
     )
 }
 
+/// Returns a sentence that names the hidden lines.
+pub(super) fn hidden(lines: &[u32]) -> String {
+    format!(
+        "{} not imported because a filter hides them, or they are hidden by hand: {}; if they are \
+         workers of this site, show them, save the file and import it again",
+        counted(lines.len(), "line"),
+        stretches(lines)
+    )
+}
+
+/// Returns the report's headings: of the id and the name as the roster spells them, and the others in
+/// the same language.
+fn headings(names: &Names) -> [String; 6] {
+    let (id, name) = (names.called("id"), names.called("name"));
+    let [row, result, reason, templates] = match name.is_ascii() {
+        true => ["row", "result", "reason", "templates"],
+        false => ["行号", "结果", "原因", "照片模板数"],
+    };
+    [row, &id, &name, result, reason, templates].map(str::to_owned)
+}
+
 /// Creates the report's file before the import starts, so that a wrong path fails early.
 pub(super) fn prepare<'a>(report: &'a Path, roster: &Path) -> anyhow::Result<WholeFile<'a>> {
     let same = report.canonicalize().ok().zip(roster.canonicalize().ok());
@@ -176,11 +197,12 @@ pub(super) fn prepare<'a>(report: &'a Path, roster: &Path) -> anyhow::Result<Who
     WholeFile::begin(report, true)
 }
 
-pub(super) fn report(mut whole: WholeFile<'_>, done: &[Done]) -> anyhow::Result<()> {
+/// Writes the report. Its headings are in the words of the roster.
+pub(super) fn report(mut whole: WholeFile<'_>, done: &[Done], names: &Names) -> anyhow::Result<()> {
     // Excel recognises UTF-8 in a CSV file by the byte order mark.
     whole.file.write_all("\u{feff}".as_bytes())?;
     let mut csv = csv::Writer::from_writer(&mut whole.file);
-    csv.write_record(["row", "id", "name", "result", "reason", "templates"])?;
+    csv.write_record(headings(names).map(|heading| neutral(&heading)))?;
     for row in done {
         let templates = row.outcome.templates.map_or_else(String::new, |t| t.to_string());
         let cells = row.cells().into_iter().chain([templates]);
