@@ -1,8 +1,9 @@
 //! Queries for attendance, ordered by the effective time of the passage, with the outcome.
 //!
 //! In: a filter, and the rows that were [`Altered`]. Out: pages of [`Attended`]. The columns of a row
-//! only find it: those of passages that [`Dates`] may move to another time are found apart. What it says is read from its bytes, which are compared with their hash. An entry
-//! that cannot be read is left out and named, because wages depend on the rest.
+//! only find it: passages that [`Dates`] may move to another time are found apart. What a row says is
+//! read from its bytes, which are compared with their hash. An entry that cannot be read is left out
+//! and named, because wages depend on the rest.
 
 use std::{
     collections::{BTreeSet, HashSet},

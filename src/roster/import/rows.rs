@@ -261,7 +261,10 @@ impl Cells<'_> {
     /// Returns the number of the signed form. A word such as "agreed" is refused.
     fn consent(&mut self) -> Option<String> {
         let number = self.text(Field::Consent)?;
-        if !number.chars().any(char::is_numeric) {
+        // Some forms have a code of capitals in place of a number.
+        let is_code = number.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+            && !matches!(&*number, "Y" | "YES" | "OK");
+        if !is_code && !number.chars().any(char::is_numeric) {
             let shown = shortened(&number);
             let problem = format!("{shown:?} is no number; write the number of the signed form");
             self.is_wrong(Field::Consent, problem);

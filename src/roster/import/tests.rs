@@ -940,9 +940,11 @@ fn a_word_for_none_is_no_consent_and_a_word_for_yes_is_refused() {
     {
         assert_eq!(of(nothing), Ok(None), "{nothing}");
     }
-    for yes in ["是", "同意", "已签", "√同意", "yes"] {
+    for yes in ["是", "同意", "已签", "√同意", "yes", "YES", "Y", "OK"] {
         let refused = of(yes).unwrap_err();
         assert!(refused.contains("同意书编号") && refused.contains("is no number"), "{refused}");
     }
-    assert_eq!(of("同2026-017"), Ok(Some("同2026-017".to_owned())));
+    for number in ["同2026-017", "C", "FD-A"] {
+        assert_eq!(of(number), Ok(Some(number.to_owned())));
+    }
 }
