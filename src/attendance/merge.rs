@@ -1,11 +1,11 @@
 //! The format of an export, and how the records of several gateways become one sheet.
 //!
-//! An export is lines of JSON: a [`Heading`], records with their proofs
-//! ([`proven`](super::proven)), and an
-//! [`Ending`]. A file without an ending was cut off. Version 1 had no proofs. In: the bytes of
+//! An export is lines of JSON: a [`Heading`], records with their proofs ([`proven`](super::proven)),
+//! and an [`Ending`]. A file without an ending was cut off. Version 1 had no proofs. In: the bytes of
 //! exports. Out: [`Gathered`] passes with their sources, or an error with file and line. Records that
-//! are not verified are refused, or noted where the user takes them all the same. Each gateway of a site has its own roster. One id with two names is refused,
-//! because two people's hours on one line would be wrong for both.
+//! are not verified are refused, or noted where the user takes them all the same. Each gateway of a
+//! site has its own roster. One id with two names is refused, because two people's hours on one line
+//! would be wrong for both.
 
 use std::{
     collections::{BTreeMap, HashMap},
