@@ -21,8 +21,8 @@ pub struct Crossing {
     pub contractor: Text,
     pub trade: Text,
     pub direction: Direction,
-    /// The effective time; without a date, the time nearest to the recorded one that the bounds
-    /// allow.
+    /// The effective time. For a record without a date, the time within its bounds that is nearest
+    /// to the recorded one.
     pub at: Timestamp,
     /// The recorded time, where `at` is another one.
     pub clock_showed: Option<Timestamp>,

@@ -24,7 +24,7 @@ use crate::{
         pace::Capacity,
         vision_pool::{self, probe},
     },
-    status::Status,
+    status::{Part, Status},
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
@@ -72,11 +72,20 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     // A socket that refuses this user exists, so a daemon runs.
     let running = connected.as_ref().map_or_else(denied, |_| true);
-    let daemon = if running { "running" } else { "not running" };
-    lines.add("daemon", Ok(daemon.to_owned()));
-    let status = if running { of_the_daemon(context).await } else { None };
+    let (daemon, status) = match &connected {
+        // A daemon that waits for its disk answers with the reason.
+        Ok(_) => match context.ask::<Status>(&Request::Status).await {
+            Ok(status) => (Ok("running"), Some(status)),
+            Err(error) => {
+                (Err(format!("it runs, but does not answer for the gate: {error:#}")), None)
+            }
+        },
+        Err(_) if running => (Ok("running"), None),
+        Err(_) => (Ok("not running"), None),
+    };
+    lines.add("daemon", daemon.map(str::to_owned));
     if let Some(status) = &status {
-        let troubles = status.degraded.iter().filter(|d| d.what.to_string() == "deletion");
+        let troubles = status.degraded.iter().filter(|d| d.what == Part::Deletion);
         troubles.for_each(|trouble| lines.warn("deletion", trouble.remedy.clone()));
     }
     let models = config.models.clone();
@@ -137,11 +146,6 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Returns the status of a running daemon.
-async fn of_the_daemon(context: &Context) -> Option<Status> {
-    context.ask(&Request::Status).await.ok()
 }
 
 /// Returns whether the box carries these cameras, and the time of a look. Measures it if it is not

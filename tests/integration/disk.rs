@@ -319,6 +319,13 @@ fn a_start_on_a_bad_disk_waits_says_so_and_goes_on_when_the_disk_is_well() {
         });
         assert_eq!(said.code, 1, "{how}: {said:?}");
         assert!(said.err.contains("no worker can pass"), "{how}: {said:?}");
+        let checked = gate.site.gatehouse(&["--json", "check"]);
+        assert_eq!(checked.code, 1, "{how}: {checked:?}");
+        let mut lines =
+            checked.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let line = lines.find(|line| line["check"] == "daemon").unwrap();
+        assert_eq!(line["ok"], false, "{how}: {line}");
+        assert!(line["detail"].as_str().unwrap().contains("waits for its disk"), "{how}: {line}");
         disk.well();
         until("a gate that works", || (gate.site.gatehouse(&["status"]).code == 0).then_some(()));
         let status = gate.site.status_when("a healthy disk", is_well);

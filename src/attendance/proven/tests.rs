@@ -219,7 +219,7 @@ fn an_altered_export_is_refused_also_if_it_is_signed_again() {
     assert!(hash.contains(fails), "{hash}");
     let gateway = altered(&|heading, _| heading.gateway = "gate-3".into(), &key);
     assert!(gateway.contains(fails), "{gateway}");
-    // A record that someone invents stands in no tree, and one that is left out is counted.
+    // An invented record stands in no tree. The number of records shows one that is left out.
     let invented = altered(
         &|_, lines| {
             let Line::Record(Proved { cause: Some(cause), .. }) = &mut lines[0] else { panic!() };
