@@ -280,15 +280,16 @@ fn of_worker(
         });
         row.trade = last.trade.clone();
         let day = day(date, [of_gate, of_all, with_disputed], added.len(), days);
-        // A supplement on another day can change the pairs of this day too.
-        any |= !added.is_empty()
-            || of_gate.is_empty() != of_all.is_empty()
-            || day.minutes_with_supplements != Some(day.minutes);
         let missing = |flag: fn(&Pair) -> bool| {
             u32::try_from(of_gate.iter().filter(|pair| flag(pair)).count()).unwrap_or(u32::MAX)
         };
         let counts = |crossing: &Crossing| crossing.is_confirmed() || crossing.is_supplement();
         let days_with = u32::from(of_all.iter().flat_map(Pair::passes).any(counts));
+        // A supplement on another day can change the pairs, and so the sums, of this day too.
+        any |= !added.is_empty()
+            || of_gate.is_empty() != of_all.is_empty()
+            || days_with != u32::from(day.confirmed)
+            || day.minutes_with_supplements != Some(day.minutes);
         row.totals.add(&Totals {
             days_present: u32::from(day.confirmed),
             minutes: day.minutes,

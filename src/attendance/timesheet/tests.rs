@@ -261,6 +261,22 @@ fn hours_that_a_person_answers_for_are_with_the_added_ones_and_other_unconfirmed
 }
 
 #[test]
+fn a_day_whose_only_confirmed_exit_belongs_to_a_supplement_of_the_month_before_is_summed_so() {
+    let unconfirmed = |crossing: Crossing| Crossing {
+        means: Means::Manual,
+        outcome: RecordOutcome::Unconfirmed,
+        ..crossing
+    };
+    let sheet = made(vec![
+        supplement(entry("09-30T20:00")),
+        exit("10-01T05:00"),
+        unconfirmed(exit("10-01T17:00")),
+    ]);
+    let totals = sheet.rows[0].totals;
+    assert_eq!((totals.days_present, totals.with_supplements.map(|sum| sum.days)), (1, Some(0)));
+}
+
+#[test]
 fn a_supplement_is_never_mixed_with_gate_captures() {
     let passes = vec![
         entry("10-09T08:00"),
