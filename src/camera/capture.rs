@@ -16,10 +16,11 @@ use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use super::{
-    CameraError, CameraHandle, CameraState, Frame, FrameSource, Next, Picture, Slot, TIMEOUT,
+    CameraError, CameraHandle, CameraState, Frame, FrameSource, KEY_FRAME_WITHIN, Next, Picture,
+    Slot, TIMEOUT, Unshown,
 };
 use crate::{
-    clock::Clock,
+    clock::{Clock, Monotonic},
     config::Secret,
     supervision::{Panicked, Refusals, SECRET_EVERY},
 };
@@ -112,6 +113,8 @@ impl Capture {
             self.up();
         }
         let mut fed = self.clock.monotonic();
+        // When the camera last sent a picture that cannot be shown, and why.
+        let mut unshown = None;
         let skipped_before = self.state.borrow().skipped;
         while !self.cancel.is_cancelled() {
             let next = source.next();
@@ -122,22 +125,50 @@ impl Capture {
             match next? {
                 Next::Image(picture) => {
                     self.put(picture);
-                    fed = self.clock.monotonic();
+                    (fed, unshown) = (self.clock.monotonic(), None);
                 }
                 Next::Waiting => {}
+                Next::Unshown(why) => unshown = Some((self.clock.monotonic(), why)),
                 Next::End => {
                     self.state.send_modify(|s| s.finished = true);
                     info!(camera = self.name, "replay over");
                     break;
                 }
             }
-            if let Some(timeout) = self.timeout
-                && self.clock.monotonic() - fed > timeout
-            {
-                return Err(CameraError::Stalled(timeout));
-            }
+            self.check(fed, unshown)?;
         }
         Ok(())
+    }
+
+    /// Returns an error if the source has failed: it gave its last picture at `fed`. A camera whose
+    /// pictures wait for a key frame gets more time, because it would begin from the start again.
+    fn check(
+        &self,
+        fed: Monotonic,
+        unshown: Option<(Monotonic, Unshown)>,
+    ) -> Result<(), CameraError> {
+        let Some(timeout) = self.timeout else { return Ok(()) };
+        let now = self.clock.monotonic();
+        if now - fed <= timeout {
+            return Ok(());
+        }
+        match unshown {
+            Some((heard, Unshown::NoKeyFrame)) if now - heard <= timeout => {
+                if now - fed > KEY_FRAME_WITHIN {
+                    return Err(CameraError::NoKeyFrame(now - fed));
+                }
+                self.state.send_if_modified(|s| {
+                    let is_news = s.no_key_frame_since != Some(fed);
+                    s.no_key_frame_since = Some(fed);
+                    is_news
+                });
+                Ok(())
+            }
+            Some((heard, Unshown::Undecodable)) if now - heard <= timeout => {
+                Err(CameraError::Undecodable(timeout))
+            }
+            _ => Err(CameraError::Stalled(timeout)),
+        }
     }
 
     fn put(&mut self, picture: Picture) {
@@ -149,6 +180,7 @@ impl Capture {
         self.slot.put(Frame { seq, captured, pause: Duration::ZERO, picture });
         self.state.send_modify(|s| {
             s.frames += 1;
+            s.no_key_frame_since = None;
             s.last_frame = Some(captured);
             s.dropped = self.slot.dropped();
         });
@@ -168,6 +200,7 @@ impl Capture {
             is_news = s.connected || s.last_error.as_ref() != Some(&error);
             s.turn(false, now);
             s.errors += 1;
+            s.no_key_frame_since = None;
             s.last_error = Some(error.clone());
         });
         if is_news {

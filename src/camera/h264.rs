@@ -11,6 +11,10 @@
 //! A picture may depend on any picture before it, so each one is decoded. Errors last until the
 //! next key frame.
 
+use h264_reader::{
+    nal::sps::{ChromaFormat, FrameMbsFlags, SeqParameterSet},
+    rbsp::{BitReader, ByteReader},
+};
 use memchr::memmem;
 use openh264::{decoder, formats::YUVSource};
 
@@ -81,6 +85,38 @@ fn parameter_sets(access_unit: &[u8]) -> Vec<u8> {
     let units = starts.iter().zip(ends).filter_map(|(start, end)| access_unit.get(*start..end));
     let says = |unit: &&[u8]| unit.get(3).is_some_and(|k| matches!(k & 31, SEQUENCE | PICTURE));
     units.filter(says).flatten().copied().collect()
+}
+
+/// Returns what the decoder cannot do with a stream, and what to do, from the parameters that retina
+/// found. Returns `None` if they cannot be read: then the decoder tries.
+pub(super) fn unsupported(parameters: &[u8]) -> Option<String> {
+    let sps = sequence_parameters(parameters)?;
+    let sps = SeqParameterSet::from_bits(BitReader::new(ByteReader::skipping_h264_header(sps)));
+    let sps = sps.ok()?;
+    let chroma = &sps.chroma_info;
+    let what = if sps.frame_mbs_flags != FrameMbsFlags::Frames {
+        "interlaced H.264, which this program does not decode; set the camera to progressive \
+         pictures (such as 720p, not 1080i)"
+    } else if chroma.bit_depth_luma_minus8 > 0 || chroma.bit_depth_chroma_minus8 > 0 {
+        "H.264 of more than 8 bits a colour, which this program does not decode; set its profile to \
+         Main or High"
+    } else if !matches!(chroma.chroma_format, ChromaFormat::YUV420 | ChromaFormat::Monochrome) {
+        "H.264 in 4:2:2 or 4:4:4, which this program does not decode; set its profile to Main or High"
+    } else {
+        return None;
+    };
+    Some(format!("the camera sends {what}"))
+}
+
+/// Returns the sequence parameter set among the parameters of a stream, which are in Annex B form or
+/// in an `avcC` box (ISO 14496-15, 5.3.3).
+fn sequence_parameters(parameters: &[u8]) -> Option<&[u8]> {
+    if let [1, _, _, _, _, _, high, low, rest @ ..] = parameters {
+        return rest.get(..u16::from_be_bytes([*high, *low]).into());
+    }
+    let begins = memmem::find(parameters, &[0, 0, 1])? + 3;
+    let unit = parameters.get(begins..)?;
+    Some(unit.get(..memmem::find(unit, &[0, 0, 1]).unwrap_or(unit.len())).unwrap_or(unit))
 }
 
 /// Returns the three planes without the padding of their rows.

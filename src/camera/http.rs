@@ -4,54 +4,48 @@
 //! time, and holds one image and one piece.
 //!
 //! [`mjpeg::Splitter`](super::mjpeg) finds the JPEGs by their own structure. It needs neither
-//! boundary nor length, because cameras get these wrong. Bytes between JPEGs are passed over.
-//! A login is used only if the camera asks for it ([`login`](super::login)). Redirects are not
-//! followed, so that a password goes only to the host that it was given for.
+//! boundary nor length, because cameras get these wrong. For the same reason this file speaks
+//! HTTP/1 itself: a browser takes heads that a strict library refuses ([`head`](super::head)).
+//! Bytes between JPEGs are passed over. A login is used only if the camera asks for it
+//! ([`login`](super::login)). It goes only to the host that it was given for, also after a redirect.
 
-use std::pin::Pin;
-
-use http_auth::PasswordParams;
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Body, Bytes, Incoming},
-    client::conn::http1::{self, SendRequest},
-    header::{self, HeaderValue},
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
 };
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use url::Position;
+use url::{Position, Url};
+use zeroize::Zeroizing;
 
 use super::{
     CameraError, FrameSource, MAX_IMAGE, Next, Picture,
-    link::{Link, NO_LOGIN, UNANSWERABLE, Unopened, plain, plain_text},
-    login::Asked,
+    chunks::Chunks,
+    head::{HEAD_MAX, Head, read_body, read_line, read_rest},
+    link::{Link, REDIRECTS, Unopened, led_to, plain_text},
+    login::{Answers, Asked},
     mjpeg::Splitter,
 };
-use crate::config::{CameraUrl, Login};
+use crate::config::CameraUrl;
 
-/// Maximum size of an answer's head, and of a piece of its body, in bytes.
+/// Maximum size of a piece of an answer's body, in bytes.
 const BUFFER: usize = 64 * 1024;
 
 /// The source.
 pub struct Http {
-    answer: Answer,
+    stream: Body,
     splitter: Splitter,
     link: Link,
 }
-
-/// An answer whose body is still coming. Dropping the second part closes the connection.
-type Answer = (Response<Incoming>, SendRequest<String>);
 
 impl Http {
     /// Requests the stream. A stop during the request returns [`CameraError::Stopped`].
     pub fn open(
         url: &CameraUrl,
-        asked: &mut Asked,
+        asked: &Asked,
         stop: &CancellationToken,
     ) -> Result<Self, CameraError> {
-        let (link, answer) = Link::open(url, stop, begin(url, asked))?;
-        Ok(Self { answer, splitter: Splitter::new(MAX_IMAGE), link })
+        let (link, stream) = Link::open(url, stop, begin(url, asked))?;
+        Ok(Self { stream, splitter: Splitter::new(MAX_IMAGE), link })
     }
 }
 
@@ -60,7 +54,7 @@ impl FrameSource for Http {
         let mut image = self.splitter.next_frame();
         // One piece at a time, so that a stream of garbage does not delay a stop.
         if image.is_none()
-            && let Some(piece) = self.link.read(piece(self.answer.0.body_mut()))?
+            && let Some(piece) = self.link.read(self.stream.piece())?
         {
             self.splitter.push(&piece);
             image = self.splitter.next_frame();
@@ -73,59 +67,146 @@ impl FrameSource for Http {
     }
 }
 
-/// Returns the next piece of the body, or `None` at its end.
-async fn piece(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
-    std::future::poll_fn(|context| {
-        let frame = Pin::new(&mut *body).poll_frame(context);
-        // Trailers are not part of the stream.
-        frame.map(|frame| frame.map(|f| f.map(|f| f.into_data().unwrap_or_default())))
-    })
-    .await
+/// The body of an answer that is still coming.
+struct Body {
+    from: BufReader<TcpStream>,
+    /// Takes the frames of chunks away. `None`: the body ends with the connection.
+    chunks: Option<Chunks>,
 }
 
-/// Requests the stream, again with a login if the camera asks for one.
-async fn begin(url: &CameraUrl, asked: &mut Asked) -> Result<Answer, Unopened> {
-    let mut answer = ask(&url.url, None).await?;
-    if answer.0.status() == StatusCode::UNAUTHORIZED {
-        let Some(login) = &url.login else { return Err(NO_LOGIN.to_owned().into()) };
-        let authorization = respond(&answer.0, login, asked, path(&url.url))?;
-        answer = ask(&url.url, Some(authorization)).await?;
-        // A camera that has locked the account may answer 403.
-        if matches!(answer.0.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Err(Unopened::LoginRefused);
+impl Body {
+    /// Returns the next piece, or `None` at the end.
+    async fn piece(&mut self) -> Option<std::io::Result<Vec<u8>>> {
+        let piece = match self.from.fill_buf().await {
+            Ok([]) => return None,
+            Ok(piece) => piece.to_vec(),
+            Err(error) => return Some(Err(error)),
+        };
+        self.from.consume(piece.len());
+        match &mut self.chunks {
+            Some(chunks) if chunks.is_over() => None,
+            Some(chunks) => Some(Ok(chunks.strip(&piece))),
+            None => Some(Ok(piece)),
         }
     }
-    check(&answer)?;
-    Ok(answer)
 }
 
-/// Checks that an answer is a stream of JPEGs.
-fn check(answer: &Answer) -> Result<(), String> {
-    let status = answer.0.status();
-    if status.is_redirection() {
-        return Err(format!(
-            "the camera answers {status}, which is not followed; give the address that it leads to"
-        ));
+/// Requests the stream, again with a login if the camera asks for one, and where it leads to
+/// another address.
+async fn begin(camera: &CameraUrl, asked: &Asked) -> Result<Body, Unopened> {
+    let mut url = camera.url.clone();
+    let mut answers = Answers::new(camera.login.as_ref(), asked);
+    let (mut open, mut redirects) = (None, 0);
+    loop {
+        let here = open.is_some();
+        let mut from = match open.take() {
+            Some(from) => from,
+            None => connect(&url).await?,
+        };
+        let path = &url[Position::BeforePath..Position::AfterQuery];
+        let authorization = answers.authorization("GET", path)?;
+        let head = match ask(&mut from, &url, authorization).await {
+            Ok(head) => head,
+            // The camera closed the connection on which it had asked for the login.
+            Err(Unopened::Ended) if here => continue,
+            Err(Unopened::Ended) if answers.has_answered() => return Err(Unopened::LoginHungUp),
+            Err(fault) => return Err(fault),
+        };
+        let (status, phrase) = head.status("HTTP").unwrap_or_default();
+        match status {
+            401 => {
+                let moved_away = url.host_str() != camera.url.host_str();
+                let challenged = answers.challenged(head.all("WWW-Authenticate"), here);
+                challenged.map_err(|fault| if moved_away { foreign(&url) } else { fault })?;
+                // A nonce may be valid on this connection only.
+                open = kept(&head, from).await;
+            }
+            // A camera that has locked the account may answer 403.
+            403 if answers.is_logged_in() => return Err(Unopened::LoginRefused),
+            301 | 302 | 303 | 307 | 308 if redirects < REDIRECTS => {
+                url = led_to(&url, head.get("Location"), "http")?;
+                if url.host_str() != camera.url.host_str() {
+                    answers.leave();
+                }
+                answers.begin();
+                redirects += 1;
+            }
+            200 => return stream(&head, from).await,
+            _ => return Err(refusal(status, phrase).into()),
+        }
     }
-    if status != StatusCode::OK {
-        return Err(format!(
-            "the camera answers {status}; check the address in the camera's manual"
-        ));
+}
+
+fn foreign(url: &Url) -> Unopened {
+    format!(
+        "the camera leads to {}, which asks for a login. The password is given only to the address \
+         in the configuration; give the other address there",
+        url.host_str().unwrap_or_default()
+    )
+    .into()
+}
+
+/// Returns what a status means, and what to do.
+fn refusal(status: u16, phrase: &str) -> String {
+    let remedy = match status {
+        300..400 => "it leads from one address to the other; give the address of the stream itself",
+        403 => "allow this machine in its settings, or give username and password",
+        429 | 503 => "it is busy, or serves no further viewer: close other viewers of it",
+        500..600 => "this is a fault in the camera; restart it, and update its firmware",
+        _ => "check the address in the camera's manual",
+    };
+    format!("the camera answers {status} {}; {remedy}", plain_text(phrase).trim_end())
+}
+
+/// Returns the connection after an answer, if it can be used again.
+async fn kept(head: &Head, mut from: BufReader<TcpStream>) -> Option<BufReader<TcpStream>> {
+    let says =
+        |word: &str| head.all("Connection").any(|value| value.to_ascii_lowercase().contains(word));
+    let stays = !says("close") && (says("keep-alive") || head.first.starts_with("HTTP/1.1"));
+    let length = head.content_length().filter(|length| *length <= HEAD_MAX as u64)?;
+    if !stays {
+        return None;
     }
-    let kind = answer.0.headers().get(header::CONTENT_TYPE).map(HeaderValue::to_str);
-    let kind = kind.and_then(Result::ok).unwrap_or("an answer without a type").to_ascii_lowercase();
-    if !kind.starts_with("multipart/") && !kind.starts_with("video/") {
+    let body = read_body(&mut from, Some(length)).await.ok()?;
+    (body.len() as u64 == length).then_some(from)
+}
+
+/// Checks that an answer is a stream of JPEGs, and returns its body.
+async fn stream(head: &Head, mut from: BufReader<TcpStream>) -> Result<Body, Unopened> {
+    let kind = head.get("Content-Type").unwrap_or_default().to_ascii_lowercase();
+    let is_packed =
+        head.get("Content-Encoding").is_some_and(|of| !of.eq_ignore_ascii_case("identity"));
+    if is_packed {
+        return Err(
+            "the camera packs its answer, which pictures do not need; switch compression off \
+                    in its web server"
+                .to_owned()
+                .into(),
+        );
+    }
+    let is_chunked = |value: &str| value.to_ascii_lowercase().contains("chunked");
+    let chunks = head.all("Transfer-Encoding").any(is_chunked).then(Chunks::default);
+    // Some cameras send no type. Then the first bytes tell.
+    let is_stream = match &*kind {
+        "" => {
+            let first = from.fill_buf().await.map_err(|_| Unopened::Ended)?.trim_ascii_start();
+            first.starts_with(b"--") || first.starts_with(b"\xff\xd8") || chunks.is_some()
+        }
+        kind => kind.starts_with("multipart/") || kind.starts_with("video/"),
+    };
+    if !is_stream {
+        let kind = if kind.is_empty() { "an answer without a type" } else { &kind };
         return Err(format!(
             "the camera sends {}, and not a stream of JPEGs (multipart/x-mixed-replace); give the \
              address of its MJPEG stream",
-            plain_text(&kind)
-        ));
+            plain_text(kind)
+        )
+        .into());
     }
-    Ok(())
+    Ok(Body { from, chunks })
 }
 
-/// Sends one request on a new connection, and returns the answer.
-async fn ask(url: &url::Url, authorization: Option<HeaderValue>) -> Result<Answer, String> {
+async fn connect(url: &Url) -> Result<BufReader<TcpStream>, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await.map_err(|error| {
@@ -134,50 +215,51 @@ async fn ask(url: &url::Url, authorization: Option<HeaderValue>) -> Result<Answe
              reach it"
         )
     })?;
-    let fault = |error: hyper::Error| {
-        format!("the camera's answer is not HTTP: {}; check its address", plain(&error))
-    };
-    let (mut requests, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(fault)?;
-    tokio::spawn(connection);
-    let mut request = Request::get(path(url))
-        .header(header::HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(header::USER_AGENT, "gatehouse");
+    Ok(BufReader::with_capacity(BUFFER, stream))
+}
+
+/// Sends one request, and returns the answer's head.
+async fn ask(
+    from: &mut BufReader<TcpStream>,
+    url: &Url,
+    authorization: Option<Zeroizing<String>>,
+) -> Result<Head, Unopened> {
+    let mut request = Zeroizing::new(format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: gatehouse\r\nAccept: */*\r\n",
+        &url[Position::BeforePath..Position::AfterQuery],
+        &url[Position::BeforeHost..Position::AfterPort],
+    ));
     if let Some(authorization) = authorization {
-        request = request.header(header::AUTHORIZATION, authorization);
+        request.push_str("Authorization: ");
+        request.push_str(&authorization);
+        request.push_str("\r\n");
     }
-    let request = request.body(String::new()).map_err(|error| plain(&error))?;
-    let answer = requests.send_request(request).await.map_err(fault)?;
-    Ok((answer, requests))
+    request.push_str("\r\n");
+    let ended = |_| Unopened::Ended;
+    from.get_mut().write_all(request.as_bytes()).await.map_err(ended)?;
+    loop {
+        let head = head(from).await?;
+        // Answers before the final one (RFC 9110, 15.2).
+        if head.status("HTTP").is_none_or(|(status, _)| status >= 200) {
+            return Ok(head);
+        }
+    }
 }
 
-fn path(url: &url::Url) -> &str {
-    &url[Position::BeforePath..Position::AfterQuery]
-}
-
-/// Returns the value of the header that answers the camera's request for a login.
-fn respond(
-    head: &Response<Incoming>,
-    login: &Login,
-    asked: &mut Asked,
-    path: &str,
-) -> Result<HeaderValue, String> {
-    let challenges = head.headers().get_all(header::WWW_AUTHENTICATE);
-    let challenges = challenges.iter().map(|challenge| challenge.to_str().unwrap_or_default());
-    let mut client = asked.answer(challenges, login.auth)?;
-    let password = login.password.read().map_err(|e| e.to_string())?;
-    let params = PasswordParams {
-        username: &login.user,
-        password: &password,
-        uri: path,
-        method: "GET",
-        body: Some(&[]),
+async fn head(from: &mut BufReader<TcpStream>) -> Result<Head, Unopened> {
+    let fault = |why: &str| -> Unopened {
+        format!("the camera's answer is not HTTP: {why}; check its address and port").into()
     };
-    let response = client.respond(&params).map_err(|_| UNANSWERABLE)?;
-    let mut value = HeaderValue::try_from(response).map_err(|_| UNANSWERABLE)?;
-    value.set_sensitive(true);
-    Ok(value)
+    let read = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::InvalidData => fault("its head has no end"),
+        _ => Unopened::Ended,
+    };
+    let mut bytes = Vec::new();
+    read_line(from, &mut bytes).await.map_err(read)?;
+    if Head::parse(&bytes).status("HTTP").is_none() {
+        let line = String::from_utf8_lossy(&bytes);
+        return Err(fault(&format!("it begins with {:?}", plain_text(&line))));
+    }
+    read_rest(from, &mut bytes).await.map_err(read)?;
+    Ok(Head::parse(&bytes))
 }

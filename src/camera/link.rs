@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use url::Position;
+use url::{Position, Url};
 
 use super::{CameraError, TIMEOUT};
 use crate::config::CameraUrl;
@@ -27,6 +27,10 @@ pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum Unopened {
     /// The camera got the login and refused it.
     LoginRefused,
+    /// The camera got the login and closed the connection.
+    LoginHungUp,
+    /// The camera closed the connection.
+    Ended,
     Other(String),
 }
 
@@ -35,6 +39,9 @@ impl From<String> for Unopened {
         Unopened::Other(what)
     }
 }
+
+/// Maximum number of redirects that are followed.
+pub(super) const REDIRECTS: u32 = 3;
 
 /// What is wrong if the camera asks for a login, and the configuration has none.
 pub(super) const NO_LOGIN: &str = "the camera asks for a login: give username and password in the \
@@ -83,10 +90,22 @@ impl Link {
         };
         match opened {
             Ok(opened) => Ok((link, opened)),
-            Err(Unopened::LoginRefused) => {
-                Err(CameraError::LoginRefused { url: link.shown.clone() })
-            }
-            Err(Unopened::Other(what)) => Err(link.fails(what)),
+            Err(fault) => Err(link.fault(fault)),
+        }
+    }
+
+    /// Returns the error for a fault.
+    pub fn fault(&self, fault: Unopened) -> CameraError {
+        let refused = |how| CameraError::LoginRefused { url: self.shown.clone(), how };
+        match fault {
+            Unopened::LoginRefused => refused("refuses the login"),
+            Unopened::LoginHungUp => refused("closes the connection on a login"),
+            Unopened::Ended => self.fails(
+                "the camera closed the connection; it may serve no further viewer: close other \
+                 viewers of it, or restart it"
+                    .to_owned(),
+            ),
+            Unopened::Other(what) => self.fails(what),
         }
     }
 
@@ -128,6 +147,24 @@ impl Drop for Link {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Returns the address to which an answer leads, without a login in it.
+pub(super) fn led_to(from: &Url, location: Option<&str>, scheme: &str) -> Result<Url, String> {
+    let to = location.and_then(|location| from.join(location).ok()).ok_or(
+        "the camera leads to another address, and does not say to which; give the address of the \
+         stream itself",
+    )?;
+    if to.scheme() != scheme || !to.has_host() {
+        return Err(format!(
+            "the camera leads to {}:, which this program does not read; switch encryption off in the \
+             camera's settings, or give another address of its manual",
+            plain_text(to.scheme())
+        ));
+    }
+    let mut to = to;
+    let _ = (to.set_username(""), to.set_password(None));
+    Ok(to)
 }
 
 /// Returns a text in which the characters after each `before` are masked, up to a blank or a quote.

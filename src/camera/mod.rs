@@ -14,9 +14,13 @@
 //! | `v4l2` | reads a camera that is connected to this machine |
 //! | `http` | reads Motion JPEG over HTTP |
 //! | `rtsp`, `h264` | reads and decodes H.264 over RTSP |
+//! | `chunks` | takes the frames of chunks away from an HTTP body |
 //! | `link` | has the connection code that `http` and `rtsp` share |
 //! | `login` | decides how to log in to a network camera |
-//! | `relay` | logs in to an RTSP camera |
+//! | `head` | reads the heads of a network camera's messages |
+//! | `relay` | stands between an RTSP camera and the library that plays it |
+//! | `dialect` | writes a camera's RTSP answers as that library reads them |
+//! | `messages`, `udp` | read an RTSP camera's messages and packets |
 //! | `mjpeg` | finds JPEGs in a stream of bytes |
 //! | `capture` | opens a source again and again, and takes its frames |
 //! | `slot` | holds the newest frame of a camera |
@@ -24,11 +28,17 @@
 #![warn(missing_docs)]
 
 mod capture;
+mod chunks;
+#[cfg(feature = "h264")]
+mod dialect;
 #[cfg(feature = "h264")]
 mod h264;
+mod head;
 mod http;
 mod link;
 mod login;
+#[cfg(feature = "h264")]
+mod messages;
 pub mod mjpeg;
 #[cfg(feature = "h264")]
 mod relay;
@@ -36,6 +46,8 @@ mod replay;
 #[cfg(feature = "h264")]
 mod rtsp;
 mod slot;
+#[cfg(feature = "h264")]
+mod udp;
 #[cfg(target_pointer_width = "64")]
 mod v4l2;
 
@@ -62,6 +74,10 @@ pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
 fn period(camera: &Camera) -> Duration {
     Duration::from_secs_f32(1.0 / camera.fps)
 }
+
+/// Timeout of an open camera whose pictures come without a key frame. "Smart" codecs send a key frame
+/// each 10 to 60 s.
+pub const KEY_FRAME_WITHIN: Duration = Duration::from_secs(150);
 
 /// Returns the timeout after which an open camera without a whole frame has failed.
 pub fn stalled_after(camera: &Camera) -> Duration {
@@ -127,8 +143,19 @@ pub enum Next {
     Image(Picture),
     /// No image yet. Call again.
     Waiting,
+    /// The camera sends pictures, and none of them can be shown yet. Call again.
+    Unshown(Unshown),
     /// The end of a replay that is played once.
     End,
+}
+
+/// Why the pictures that a camera sends cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unshown {
+    /// They depend on a key frame that has not come.
+    NoKeyFrame,
+    /// Key frames come, and cannot be decoded.
+    Undecodable,
 }
 
 /// Why a source gives no frames. The capture thread opens the source again after each error.
@@ -154,14 +181,27 @@ pub enum CameraError {
     #[error("{url}: {what}")]
     Network { url: String, what: String },
     /// The camera got the login and refused it.
-    #[error("{url}: the camera refuses the login; check user and password")]
-    LoginRefused { url: String },
+    #[error("{url}: the camera {how}; check user and password")]
+    LoginRefused { url: String, how: &'static str },
     /// The camera is open and gave no whole frame within this timeout.
     #[error(
         "the camera is open but gave no whole frame for {0:?}; check the camera and its cable or \
          network"
     )]
     Stalled(Duration),
+    /// The camera sends pictures that depend on each other, and no key frame came within this
+    /// timeout.
+    #[error(
+        "pictures come, no key frame for {} s: set the key-frame interval to 1 to 2 s in the \
+         camera's settings, and switch its smart codec (H.264+) and intra refresh off", .0.as_secs()
+    )]
+    NoKeyFrame(Duration),
+    /// The camera sends key frames that cannot be decoded.
+    #[error(
+        "pictures come, and cannot be decoded for {0:?}: set the camera's profile to Baseline, Main \
+         or High, progressive and without encryption, or use its Motion JPEG stream"
+    )]
+    Undecodable(Duration),
     /// This build has no code for this kind of source. The text says which build has it.
     #[error("{0}")]
     LeftOut(&'static str),
@@ -222,6 +262,14 @@ pub struct CameraState {
     /// When the login is tried again that the camera refused; milliseconds since boot.
     #[serde(rename = "next_try_uptime_ms", default)]
     pub next_try: Option<Monotonic>,
+    /// Since when pictures come without a key frame, while that is longer than the timeout of a
+    /// whole frame; milliseconds since boot.
+    #[serde(
+        rename = "no_key_frame_since_uptime_ms",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub no_key_frame_since: Option<Monotonic>,
     /// Number of times that the camera could not be opened, or failed while it was open.
     pub errors: u64,
     /// Frames put into the slot.
@@ -266,7 +314,7 @@ pub fn spawn(
     let timeout =
         (!matches!(camera.source, CameraSource::Replay(_))).then(|| stalled_after(&camera));
     let password = camera.source.login().map(|login| login.password.clone());
-    let mut asked = login::Asked::default();
+    let asked = login::Asked::default();
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         Ok(match &camera.source {
             CameraSource::Replay(path) => {
@@ -275,9 +323,9 @@ pub fn spawn(
             }
             #[cfg(target_pointer_width = "64")]
             CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, camera.size, camera.fps)?),
-            CameraSource::Http(url) => Box::new(http::Http::open(url, &mut asked, &stop)?),
+            CameraSource::Http(url) => Box::new(http::Http::open(url, &asked, &stop)?),
             #[cfg(feature = "h264")]
-            CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &mut asked, &stop)?),
+            CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &asked, &stop)?),
             #[cfg(not(all(target_pointer_width = "64", feature = "h264")))]
             _ => return Err(CameraError::LeftOut(camera.source.left_out().unwrap_or_default())),
         })

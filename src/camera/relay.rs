@@ -1,253 +1,484 @@
-//! Logs in to an RTSP camera for the library retina.
+//! Stands between an RTSP camera and the library retina.
 //!
 //! In: a camera's address and login. Out: an address on this machine, at which retina finds the
 //! camera without a login. It touches one connection to the camera, and one on this machine.
 //!
-//! retina answers any challenge, also basic, so it never gets the password. This relay asks the
-//! camera for its challenge, and adds the answer to each of retina's requests. The camera's bytes
-//! go to retina as they are. The address on this machine holds a random word, so that no other
-//! program can use the relay.
+//! retina is strict, answers any challenge, also basic, and says little about a refusal. So it
+//! speaks only with this relay. The relay sends retina's requests to the camera, logs in, follows
+//! redirects, and asks for UDP where a camera refuses TCP. It writes each answer again
+//! ([`dialect`](super::dialect)), and says which fault a refusal is. Packets go to retina as
+//! interleaved data, whichever way they came. After PLAY the relay itself answers retina's
+//! keepalives, because pictures say more about a camera than its answers.
+//!
+//! The address on this machine holds a random word, so that no other program can use the relay.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use http_auth::{PasswordClient, PasswordParams};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncWriteExt, BufReader},
     net::{
-        TcpListener, TcpStream,
+        TcpListener,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
 use url::{Position, Url};
-use zeroize::Zeroizing;
 
 use super::{
-    link::{UNANSWERABLE, Unopened},
-    login::Asked,
+    dialect::{self, SESSION},
+    head::Head,
+    link::{REDIRECTS, Unopened, led_to},
+    login::{Answers, Asked},
+    messages::{Camera, Message, gone, interleaved, own_answer, read_message, read_request},
+    udp::{self, Udp},
 };
-use crate::config::Login;
+use crate::config::CameraUrl;
 
-/// Maximum size of a message's head, and of the body of the first answer, in bytes.
-const MESSAGE_MAX: u64 = 64 * 1024;
-/// The port of RTSP (RFC 2326, 3.2).
-const RTSP_PORT: u16 = 554;
+/// Maximum size of the packets that come before the answer to PLAY, in bytes. They may hold the key
+/// frame.
+const EARLY_MAX: usize = 1024 * 1024;
 
-/// Connects to the camera. Returns the address at which the relay accepts one connection.
-pub(super) async fn logged_in(
-    url: &Url,
-    login: &Login,
-    asked: &mut Asked,
-) -> Result<Url, Unopened> {
-    let fault = |e: std::io::Error| {
-        format!(
-            "the camera cannot be reached: {e}; check that it is on and that this machine can reach it"
-        )
-    };
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port().unwrap_or(RTSP_PORT);
-    let camera = TcpStream::connect((host, port)).await.map_err(fault)?;
-    let (from_camera, mut to_camera) = camera.into_split();
-    let mut from_camera = BufReader::new(from_camera);
-    let request = format!(
-        "DESCRIBE {url} RTSP/1.0\r\nCSeq: 0\r\nAccept: application/sdp\r\nUser-Agent: gatehouse\r\n\r\n"
-    );
-    to_camera.write_all(request.as_bytes()).await.map_err(fault)?;
-    let answer = first_answer(&mut from_camera).await.map_err(fault)?;
-    let mut authority = Authority::default();
-    if status(&answer) == Some(401) {
-        let challenges = answer.lines().filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("WWW-Authenticate").then_some(value.trim())
-        });
-        let client = asked.answer(challenges, login.auth)?;
-        let password = login.password.read().map_err(|e| e.to_string())?;
-        authority = Authority(Some((client, login.user.clone(), password)));
+/// What the relay tells about the camera.
+#[derive(Debug, Default)]
+struct Told {
+    packets: AtomicU64,
+    fault: Mutex<Option<Unopened>>,
+}
+
+/// A relay that runs.
+pub(super) struct Relay {
+    /// The address at which it accepts one connection.
+    pub address: Url,
+    told: Arc<Told>,
+}
+
+impl Relay {
+    /// Connects to the camera.
+    pub async fn open(url: &CameraUrl, asked: &Asked) -> Result<Relay, Unopened> {
+        let camera = Camera::connect(&url.url).await?;
+        let fault = |e: std::io::Error| format!("cannot relay the stream: {e}");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(fault)?;
+        let here = listener.local_addr().map_err(fault)?;
+        let mut word = [0; 16];
+        getrandom::fill(&mut word).map_err(|e| e.to_string())?;
+        let origin = format!("rtsp://{here}");
+        let door = format!("{origin}/{}", hex::encode(word));
+        let address = format!("{door}{}", &url.url[Position::BeforePath..]);
+        let address = Url::parse(&address).map_err(|e| e.to_string())?;
+        let told = Arc::<Told>::default();
+        let relaying = Relaying {
+            door,
+            origin,
+            host: url.url.host_str().unwrap_or_default().to_owned(),
+            url: url.url.clone(),
+            answers: Answers::new(url.login.as_ref(), asked),
+            camera,
+            session: None,
+            stream: None,
+            channel: 0,
+            early: Vec::new(),
+            udp: None,
+            told: told.clone(),
+        };
+        tokio::spawn(relaying.run(listener));
+        Ok(Relay { address, told })
     }
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(fault)?;
-    let here = listener.local_addr().map_err(fault)?;
-    let mut word = [0; 16];
-    getrandom::fill(&mut word).map_err(|e| e.to_string())?;
-    let origin = format!("rtsp://{here}");
-    let route = Route {
-        door: format!("{origin}/{}", hex::encode(word)),
-        origin,
-        camera: url[..Position::BeforePath].to_owned(),
-    };
-    let address = format!("{}{}", route.door, &url[Position::BeforePath..]);
-    let address = Url::parse(&address).map_err(|e| e.to_string())?;
-    tokio::spawn(relay(listener, route, authority, from_camera, to_camera));
-    Ok(address)
-}
 
-/// Reads the answer to the first request. Returns its head.
-async fn first_answer(camera: &mut BufReader<OwnedReadHalf>) -> std::io::Result<String> {
-    let head = head(camera).await?;
-    let body = content_length(&head).min(MESSAGE_MAX);
-    tokio::io::copy(&mut camera.take(body), &mut tokio::io::sink()).await?;
-    Ok(head)
-}
-
-/// Reads the head of a message, up to its empty line.
-async fn head(from: &mut BufReader<OwnedReadHalf>) -> std::io::Result<String> {
-    let mut head = Vec::new();
-    let mut from = from.take(MESSAGE_MAX);
-    while !head.ends_with(b"\r\n\r\n") {
-        if from.read_until(b'\n', &mut head).await? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
+    /// Returns the number of packets that came from the camera.
+    pub fn packets(&self) -> u64 {
+        self.told.packets.load(Ordering::Relaxed)
     }
-    Ok(String::from_utf8_lossy(&head).into_owned())
+
+    /// Returns why the relay ended, once.
+    pub fn fault(&self) -> Option<Unopened> {
+        self.told.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
-fn status(head: &str) -> Option<u16> {
-    head.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-fn content_length(head: &str) -> u64 {
-    let value = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("Content-Length").then(|| value.trim().parse().ok())?
-    };
-    head.lines().find_map(value).unwrap_or(0)
-}
-
-/// Where retina's requests go.
-struct Route {
+/// The relay until its camera plays.
+struct Relaying {
     /// The relay's address with the random word.
     door: String,
     /// The relay's address.
     origin: String,
-    /// The camera's address without a path.
-    camera: String,
+    /// The host that gets the login.
+    host: String,
+    /// The camera's address, after redirects the last one.
+    url: Url,
+    answers: Answers,
+    camera: Camera,
+    /// The camera's name of the session.
+    session: Option<String>,
+    /// The address of the stream that was set up.
+    stream: Option<String>,
+    /// The interleaved channel of the pictures.
+    channel: u8,
+    /// Packets that came before the answer to PLAY.
+    early: Vec<u8>,
+    udp: Option<Udp>,
+    told: Arc<Told>,
 }
 
-impl Route {
+impl Relaying {
+    async fn run(mut self, listener: TcpListener) {
+        // A program that does not know the word is refused, and retina is next.
+        let (first, mut from, mut to) = loop {
+            let Ok((client, _)) = listener.accept().await else { return };
+            let (from, to) = client.into_split();
+            let mut from = BufReader::new(from);
+            match read_request(&mut from).await {
+                Ok(first) if first.first.contains(&self.door) => break (first, from, to),
+                _ => {}
+            }
+        };
+        drop(listener);
+        let told = self.told.clone();
+        let ended = match self.until_played(first, &mut from, &mut to).await {
+            Ok(()) => self.play(from, &mut to).await,
+            Err(fault) => Err(fault),
+        };
+        // The fault is there before retina sees the end of the connection.
+        *told.fault.lock().unwrap_or_else(PoisonError::into_inner) = ended.err();
+        drop(to);
+    }
+
+    /// Relays requests one after the other, until the camera plays.
+    async fn until_played(
+        &mut self,
+        first: Head,
+        from: &mut BufReader<OwnedReadHalf>,
+        to: &mut OwnedWriteHalf,
+    ) -> Result<(), Unopened> {
+        let mut request = first;
+        loop {
+            let method = request.first.split(' ').next().unwrap_or_default().to_owned();
+            let (head, body) = self.ask(&method, &request).await?;
+            let (lines, body) = match &*method {
+                "DESCRIBE" => dialect::described(&head, &body, &self.url)?,
+                "SETUP" => {
+                    let (session, lines) = dialect::set_up(&head);
+                    self.session = session;
+                    self.channel = dialect::channel(&head);
+                    (lines, String::new())
+                }
+                _ => (format!("Session: {SESSION}\r\n"), String::new()),
+            };
+            let cseq = request.get("CSeq").unwrap_or_default();
+            let answer = dialect::answer(cseq, &lines, &body);
+            to.write_all(answer.as_bytes()).await.map_err(gone)?;
+            if method == "PLAY" {
+                to.write_all(&std::mem::take(&mut self.early)).await.map_err(gone)?;
+                return Ok(());
+            }
+            request = read_request(from).await.map_err(gone)?;
+        }
+    }
+
+    /// Sends a request until the camera accepts it. Returns the answer.
+    async fn ask(&mut self, method: &str, request: &Head) -> Result<(Head, Vec<u8>), Unopened> {
+        let mut address = match method {
+            "DESCRIBE" => self.url.to_string(),
+            _ => self.to_camera(request.first.split(' ').nth(1).unwrap_or_default()),
+        };
+        self.answers.begin();
+        let (mut redirects, mut moved) = (0, false);
+        loop {
+            let request = Request { method, address: &address, fields: request };
+            let answer = match self.send(&request).await {
+                Ok(()) => self.answer(method).await,
+                Err(fault) => Err(fault),
+            };
+            let (head, body) = match answer {
+                Ok(answer) => answer,
+                // Some cameras close the connection after a challenge.
+                Err(Unopened::Ended) if method == "DESCRIBE" && self.answers.has_answered() => {
+                    if moved {
+                        return Err(Unopened::LoginHungUp);
+                    }
+                    moved = true;
+                    self.camera = Camera::connect(&self.url).await?;
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
+            let (status, phrase) = head.status("RTSP").unwrap_or_default();
+            let set_up_over_udp = method == "SETUP" && self.udp.is_none() && needs_udp(&head);
+            match status {
+                200..=299 if !set_up_over_udp => {
+                    if method == "SETUP" {
+                        self.stream = Some(address);
+                        if let Some(udp) = &self.udp {
+                            udp.greet(dialect::transport(&head, "server_port")).await;
+                        }
+                    }
+                    return Ok((head, body));
+                }
+                401 => self.challenged(&head, !moved)?,
+                403 if self.answers.is_logged_in() => return Err(Unopened::LoginRefused),
+                300..=399 if method == "DESCRIBE" && redirects < REDIRECTS => {
+                    self.follow(&head).await?;
+                    (redirects, moved) = (redirects + 1, false);
+                    address = self.url.to_string();
+                }
+                300..=399 => {
+                    return Err(
+                        "the camera leads from one address to the other without end; give \
+                                the address of the stream itself"
+                            .to_owned()
+                            .into(),
+                    );
+                }
+                _ if set_up_over_udp => {
+                    self.udp = Some(Udp::open(self.camera.here, self.camera.there).await?)
+                }
+                459 | 460 if method == "PLAY" && self.stream.as_ref() != Some(&address) => {
+                    address = self.stream.clone().unwrap_or_default();
+                }
+                _ => return Err(dialect::refusal(method, status, phrase).into()),
+            }
+        }
+    }
+
+    fn challenged(&mut self, head: &Head, here: bool) -> Result<(), Unopened> {
+        let moved_away = self.url.host_str() != Some(&self.host);
+        let challenged = self.answers.challenged(head.all("WWW-Authenticate"), here);
+        challenged.map_err(|fault| match moved_away {
+            true => format!(
+                "the camera leads to {}, which asks for a login. The password is given only to the \
+                 address in the configuration; give the other address there",
+                self.url.host_str().unwrap_or_default()
+            )
+            .into(),
+            false => fault,
+        })
+    }
+
+    /// Connects to the address to which an answer leads (RFC 2326, 11.3).
+    async fn follow(&mut self, head: &Head) -> Result<(), Unopened> {
+        self.url = led_to(&self.url, head.get("Location"), "rtsp")?;
+        if self.url.host_str() != Some(&self.host) {
+            self.answers.leave();
+        }
+        self.camera = Camera::connect(&self.url).await?;
+        Ok(())
+    }
+
+    async fn send(&mut self, request: &Request<'_>) -> Result<(), Unopened> {
+        let transport = self.udp.as_ref().map(Udp::transport);
+        let session = self.session.as_deref();
+        let written =
+            request.written(&mut self.camera.cseq, &mut self.answers, session, transport)?;
+        self.camera.to.write_all(written.as_bytes()).await.map_err(gone)
+    }
+
+    /// Reads the answer to a request. Packets that come before it are kept.
+    async fn answer(&mut self, method: &str) -> Result<(Head, Vec<u8>), Unopened> {
+        loop {
+            match read_message(&mut self.camera.from, method == "DESCRIBE").await? {
+                Message::Answer(head, body) => {
+                    if !head.status("RTSP").is_some_and(|(status, _)| status < 200) {
+                        return Ok((head, body));
+                    }
+                }
+                Message::Packet(channel, packet) => {
+                    if let Some(channel) = self.of_retina(channel)
+                        && method == "PLAY"
+                        && self.early.len() + packet.len() < EARLY_MAX
+                    {
+                        self.early.extend(interleaved(channel, &packet));
+                    }
+                }
+                Message::Request(head) => {
+                    let answer = own_answer(&head);
+                    self.camera.to.write_all(answer.as_bytes()).await.map_err(gone)?;
+                }
+            }
+        }
+    }
+
+    /// Returns retina's channel for one of the camera's. Other channels were not asked for.
+    fn of_retina(&self, channel: u8) -> Option<u8> {
+        channel.checked_sub(self.channel).filter(|channel| *channel < 2)
+    }
+
     /// Returns the camera's address for an address in a request. The camera names most addresses
     /// itself, so they need no change.
     fn to_camera(&self, address: &str) -> String {
         let own = address.strip_prefix(&self.door).or_else(|| address.strip_prefix(&self.origin));
-        own.map_or_else(|| address.to_owned(), |path| format!("{}{path}", self.camera))
+        let camera = &self.url[..Position::BeforePath];
+        own.map_or_else(|| address.to_owned(), |path| format!("{camera}{path}"))
+    }
+
+    /// Relays packets and keepalives, until either side closes.
+    async fn play(
+        self,
+        from: BufReader<OwnedReadHalf>,
+        to: &mut OwnedWriteHalf,
+    ) -> Result<(), Unopened> {
+        let Camera { from: camera, to: to_camera, cseq, .. } = self.camera;
+        let keeping = Keeping {
+            to: to_camera,
+            cseq,
+            answers: self.answers,
+            session: self.session,
+            last: None,
+            public: String::new(),
+        };
+        let (keeping, to) = (tokio::sync::Mutex::new(keeping), tokio::sync::Mutex::new(to));
+        let (told, first) = (&*self.told, self.channel);
+        tokio::select! {
+            ended = from_camera(camera, first, &keeping, &to, told) => ended,
+            ended = keepalives(from, &keeping, &to) => ended,
+            ended = udp::packets(self.udp, &to, &told.packets) => ended,
+        }
     }
 }
 
-/// Answers the camera's challenge, with user and password. `None`: the camera asks for no login.
-#[derive(Default)]
-struct Authority(Option<(PasswordClient, String, Zeroizing<String>)>);
+/// Returns whether a camera refuses to send over TCP, or sets up UDP in spite of the request.
+fn needs_udp(head: &Head) -> bool {
+    let status = head.status("RTSP").map_or(0, |(status, _)| status);
+    let is_udp = || {
+        dialect::transport(head, "interleaved").is_none()
+            && dialect::transport(head, "server_port").is_some()
+    };
+    status == 461 || ((200..300).contains(&status) && is_udp())
+}
 
-impl Authority {
-    /// Returns a request's head with the camera's address and the answer to its challenge.
-    fn sign(&mut self, head: &str, route: &Route) -> Option<Zeroizing<String>> {
-        let (line, rest) = head.split_once("\r\n")?;
-        let [method, address, version] = line.split(' ').collect::<Vec<_>>()[..] else {
-            return None;
-        };
-        let address = route.to_camera(address);
-        let line = match &mut self.0 {
-            None => String::new(),
-            Some((client, username, password)) => {
-                let uri = address.as_str();
-                let params = PasswordParams { username, password, uri, method, body: Some(&[]) };
-                let answer = client.respond(&params).ok()?;
-                // A line break in the user's name would begin another header.
-                if answer.contains(char::is_control) {
-                    return None;
+/// A request of retina's, for the camera.
+struct Request<'a> {
+    method: &'a str,
+    address: &'a str,
+    fields: &'a Head,
+}
+
+impl Request<'_> {
+    /// Returns its text, with the next number and the answer to the camera's challenge.
+    fn written(
+        &self,
+        cseq: &mut u32,
+        answers: &mut Answers,
+        session: Option<&str>,
+        transport: Option<String>,
+    ) -> Result<zeroize::Zeroizing<String>, String> {
+        *cseq += 1;
+        let Request { method, address, fields } = self;
+        let mut text = zeroize::Zeroizing::new(format!("{method} {address} RTSP/1.0\r\n"));
+        text.push_str(&format!("CSeq: {cseq}\r\n"));
+        if let Some(authorization) = answers.authorization(method, address)? {
+            text.push_str("Authorization: ");
+            text.push_str(&authorization);
+            text.push_str("\r\n");
+        }
+        for (name, value) in fields.fields() {
+            let value = match &*name.to_ascii_lowercase() {
+                "cseq" => continue,
+                "session" => match session {
+                    Some(session) => session,
+                    None => continue,
+                },
+                "transport" => transport.as_deref().unwrap_or(value),
+                _ => value,
+            };
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        text.push_str("\r\n");
+        Ok(text)
+    }
+}
+
+/// The requests to a camera that plays.
+struct Keeping {
+    to: OwnedWriteHalf,
+    cseq: u32,
+    answers: Answers,
+    session: Option<String>,
+    /// The last keepalive.
+    last: Option<Head>,
+    /// The methods that the camera names.
+    public: String,
+}
+
+impl Keeping {
+    async fn send(&mut self, head: &Head) -> Result<(), Unopened> {
+        let mut words = head.first.split(' ');
+        let (method, address) =
+            (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let request = Request { method, address, fields: head };
+        let session = self.session.as_deref();
+        let written = request.written(&mut self.cseq, &mut self.answers, session, None)?;
+        self.to.write_all(written.as_bytes()).await.map_err(gone)
+    }
+}
+
+/// Sends the camera's packets to retina. Its answers to keepalives are not passed on.
+async fn from_camera(
+    mut camera: BufReader<OwnedReadHalf>,
+    first: u8,
+    keeping: &tokio::sync::Mutex<Keeping>,
+    to: &tokio::sync::Mutex<&mut OwnedWriteHalf>,
+    told: &Told,
+) -> Result<(), Unopened> {
+    loop {
+        match read_message(&mut camera, false).await? {
+            Message::Packet(channel, packet) => {
+                if let Some(channel) = channel.checked_sub(first).filter(|channel| *channel < 2) {
+                    if channel == 0 {
+                        told.packets.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let data = interleaved(channel, &packet);
+                    to.lock().await.write_all(&data).await.map_err(gone)?;
                 }
-                format!("Authorization: {answer}\r\n")
+            }
+            Message::Answer(head, _) => {
+                let mut keeping = keeping.lock().await;
+                if let Some(public) = head.get("Public") {
+                    keeping.public = public.to_owned();
+                }
+                let is_refused = head.status("RTSP").is_some_and(|(status, _)| status == 401);
+                // A nonce that has become stale is replaced. A refusal is not repeated.
+                if is_refused
+                    && keeping.answers.challenged(head.all("WWW-Authenticate"), true).is_ok()
+                    && let Some(last) = keeping.last.clone()
+                {
+                    keeping.send(&last).await?;
+                }
+            }
+            Message::Request(head) => {
+                let answer = own_answer(&head);
+                keeping.lock().await.to.write_all(answer.as_bytes()).await.map_err(gone)?;
+            }
+        }
+    }
+}
+
+/// Sends retina's keepalives to the camera, and answers them.
+async fn keepalives(
+    mut from: BufReader<OwnedReadHalf>,
+    keeping: &tokio::sync::Mutex<Keeping>,
+    to: &tokio::sync::Mutex<&mut OwnedWriteHalf>,
+) -> Result<(), Unopened> {
+    loop {
+        let request = read_request(&mut from).await.map_err(gone)?;
+        let lines = {
+            let mut keeping = keeping.lock().await;
+            keeping.answers.begin();
+            keeping.send(&request).await?;
+            keeping.last = Some(request.clone());
+            match keeping.public.is_empty() {
+                true => String::new(),
+                false => format!("Public: {}\r\n", keeping.public),
             }
         };
-        Some(Zeroizing::new(format!("{method} {address} {version}\r\n{line}{rest}")))
-    }
-}
-
-/// Relays one connection, until either side closes it.
-async fn relay(
-    listener: TcpListener,
-    route: Route,
-    authority: Authority,
-    mut from_camera: BufReader<OwnedReadHalf>,
-    to_camera: OwnedWriteHalf,
-) {
-    // A program that does not know the word is refused, and retina is next.
-    let (first, from_client, mut to_client) = loop {
-        let Ok((client, _)) = listener.accept().await else { return };
-        let (from_client, to_client) = client.into_split();
-        let mut from_client = BufReader::new(from_client);
-        match head(&mut from_client).await {
-            Ok(first) if first.contains(&route.door) => break (first, from_client, to_client),
-            _ => {}
-        }
-    };
-    drop(listener);
-    let ended = tokio::select! {
-        ended = requests(first, from_client, to_camera, authority, &route) => ended,
-        copied = tokio::io::copy_buf(&mut from_camera, &mut to_client) => copied.map(drop),
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "the relay to a camera ended");
-    }
-}
-
-/// Sends retina's messages to the camera: requests, and data with a `$` at its beginning (RFC 2326,
-/// 10.12).
-async fn requests(
-    first: String,
-    mut from: BufReader<OwnedReadHalf>,
-    mut to: OwnedWriteHalf,
-    mut authority: Authority,
-    route: &Route,
-) -> std::io::Result<()> {
-    let mut next = first;
-    loop {
-        let signed = authority.sign(&next, route);
-        let signed = signed.ok_or_else(|| std::io::Error::other(UNANSWERABLE))?;
-        to.write_all(signed.as_bytes()).await?;
-        tokio::io::copy(&mut (&mut from).take(content_length(&next)), &mut to).await?;
-        while from.fill_buf().await?.first() == Some(&b'$') {
-            let mut data = [0; 4];
-            from.read_exact(&mut data).await?;
-            to.write_all(&data).await?;
-            let length = u16::from_be_bytes([data[2], data[3]]);
-            tokio::io::copy(&mut (&mut from).take(length.into()), &mut to).await?;
-        }
-        if from.fill_buf().await?.is_empty() {
-            return Ok(());
-        }
-        next = head(&mut from).await?;
+        let cseq = request.get("CSeq").unwrap_or_default();
+        let answer = dialect::answer(cseq, &lines, "");
+        to.lock().await.write_all(answer.as_bytes()).await.map_err(gone)?;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_request_gets_the_cameras_address_and_one_line_more() {
-        let route = Route {
-            door: "rtsp://127.0.0.1:4000/abc".to_owned(),
-            origin: "rtsp://127.0.0.1:4000".to_owned(),
-            camera: "rtsp://10.0.0.9:8554".to_owned(),
-        };
-        let login = |challenge: &str, user: &str| {
-            let client = PasswordClient::try_from(challenge).unwrap();
-            Authority(Some((client, user.to_owned(), "word".to_owned().into())))
-        };
-        let signed = |authority: &mut Authority, address: &str| {
-            let request = format!("SETUP {address} RTSP/1.0\r\nCSeq: 2\r\n\r\n");
-            authority.sign(&request, &route).map(|signed| signed.to_string())
-        };
-        let mut gate = login("Basic realm=\"cam\"", "gate");
-        let expected = "SETUP rtsp://10.0.0.9:8554/cam?x=1 RTSP/1.0\r\n\
-                        Authorization: Basic Z2F0ZTp3b3Jk\r\nCSeq: 2\r\n\r\n";
-        for address in [
-            "rtsp://127.0.0.1:4000/abc/cam?x=1",
-            "rtsp://127.0.0.1:4000/cam?x=1",
-            "rtsp://10.0.0.9:8554/cam?x=1",
-        ] {
-            assert_eq!(signed(&mut gate, address).unwrap(), expected);
-        }
-        assert!(!signed(&mut Authority::default(), "rtsp://a/").unwrap().contains("Authorization"));
-        let mut digest = login("Digest realm=\"r\", nonce=\"n\", qop=\"auth\"", "a\r\nX: y");
-        let signed = signed(&mut digest, "rtsp://a/").unwrap();
-        assert!(signed.contains("Digest ") && !signed.contains("\r\nX: "), "{signed}");
-    }
-}
+mod tests;

@@ -312,6 +312,10 @@ fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
         }
         if clock.monotonic() - begun > CAMERA_TIMEOUT {
             let source = &camera.source;
+            if let Some(since) = state.no_key_frame_since {
+                let waits = camera::CameraError::NoKeyFrame(clock.monotonic() - since);
+                return Err(format!("{source}: {waits}"));
+            }
             return Err(format!(
                 "{source} sent no picture within {CAMERA_TIMEOUT:?}: check its power, cable and address"
             ));

@@ -96,6 +96,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}. The next try is in {wait_s:seconds}, because many cameras lock a user after a few \
          wrong passwords. A changed password, or a restart of the daemon, is tried at once",
     ),
+    (
+        "camera_no_key_frame",
+        "{source}: pictures come, no key frame for {lasted_s} s: set the key-frame interval to 1 to 2 s \
+         in the camera's settings, and switch its smart codec (H.264+) and intra refresh off",
+    ),
     ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),

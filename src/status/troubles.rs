@@ -107,6 +107,11 @@ pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) 
 }
 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
+    if let Some(since) = state.no_key_frame_since {
+        let detail = Detail::new("camera_no_key_frame").with("source", &*panel.source);
+        let detail = detail.with("lasted_s", now.since(since).as_secs());
+        return Some(Trouble { since, detail, count: None });
+    }
     if !state.connected && !state.finished {
         let problem = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
         let detail = match state.next_try {

@@ -17,6 +17,7 @@ pub mod pki;
 pub mod port;
 pub mod process;
 pub mod relay;
+pub mod rtsp;
 pub mod shim;
 pub mod shipped;
 pub mod slave;

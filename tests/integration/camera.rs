@@ -41,7 +41,7 @@ fn play_each(path: &Path, repeat: u32) -> Result<(Vec<Vec<u8>>, u64), CameraErro
     loop {
         match replay.next()? {
             Next::Image(picture) => images.push(bytes(&picture).to_vec()),
-            Next::Waiting => {}
+            Next::Waiting | Next::Unshown(_) => {}
             Next::End => return Ok((images, replay.skipped())),
         }
     }

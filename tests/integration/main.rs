@@ -19,6 +19,7 @@ mod at_rest;
 mod authority;
 mod bounds;
 mod camera;
+mod camera_dialects;
 mod clock;
 mod commands;
 mod config;
