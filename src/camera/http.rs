@@ -155,7 +155,8 @@ fn refusal(status: u16, phrase: &str) -> String {
         500..600 => "this is a fault in the camera; restart it, and update its firmware",
         _ => "check the address in the camera's manual",
     };
-    format!("the camera answers {status} {}; {remedy}", plain_text(phrase).trim_end())
+    let answer = format!("{status} {}", plain_text(phrase));
+    format!("the camera answers {}; {remedy}", answer.trim_end())
 }
 
 /// Returns the connection after an answer, if it can be used again.

@@ -112,7 +112,8 @@ pub(super) async fn read_message(
         read_rest(from, &mut bytes).await.map_err(gone)?;
         let parsed = Head::parse(&bytes);
         let length = parsed.content_length();
-        let describes = describing && parsed.status("RTSP").is_some_and(|(status, _)| status < 300);
+        let is_done = |(status, _): (u16, &str)| (200..300).contains(&status);
+        let describes = describing && parsed.status("RTSP").is_some_and(is_done);
         let body = match length {
             None if !describes => Vec::new(),
             length => read_body(from, length).await.map_err(gone)?,
@@ -150,11 +151,61 @@ pub(super) fn own_answer(request: &Head) -> String {
     format!("RTSP/1.0 {status}\r\nCSeq: {}\r\n\r\n", request.get("CSeq").unwrap_or("0"))
 }
 
-/// Returns a packet as data between messages (RFC 2326, 10.12).
-pub(super) fn interleaved(channel: u8, packet: &[u8]) -> Vec<u8> {
+/// The order of a stream's packets. retina ends a session whose packets go back, so that late ones
+/// are dropped here.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    /// The number after that of the last packet.
+    next: Option<u16>,
+    /// Number of late packets in a row.
+    late: u32,
+}
+
+/// Maximum number of late packets in a row. Then the camera counts from another number.
+const LATE: u32 = 100;
+
+impl Order {
+    /// Returns whether a packet is whole, of RTP, and follows those before it.
+    pub fn takes(&mut self, packet: &[u8]) -> bool {
+        let [_, _, high, low, ..] = packet else { return false };
+        let number = u16::from_be_bytes([*high, *low]);
+        if !is_rtp(packet) {
+            return false;
+        }
+        let is_late = self.next.is_some_and(|next| number.wrapping_sub(next) >= 0x8000);
+        self.late = if is_late { self.late + 1 } else { 0 };
+        if is_late && self.late <= LATE {
+            return false;
+        }
+        self.next = Some(number.wrapping_add(1));
+        true
+    }
+}
+
+/// Returns whether a packet is whole and of RTP (RFC 3550, 5.1). retina ends a session on any other.
+fn is_rtp(packet: &[u8]) -> bool {
+    let [first, _, _, _, _, _, _, _, _, _, _, _, rest @ ..] = packet else { return false };
+    let Some(rest) = rest.get(usize::from(first & 15) * 4..) else { return false };
+    let rest = match (first & 16, rest) {
+        (0, rest) => Some(rest),
+        (_, [_, _, high, low, rest @ ..]) => {
+            rest.get(usize::from(u16::from_be_bytes([*high, *low])) * 4..)
+        }
+        _ => None,
+    };
+    let padding = match first & 32 {
+        0 => Some(0),
+        _ => packet.last().copied().filter(|padding| *padding > 0),
+    };
+    let fits = |rest: &[u8]| padding.is_some_and(|padding| usize::from(padding) <= rest.len());
+    first >> 6 == 2 && rest.is_some_and(fits)
+}
+
+/// Returns a packet as data between messages (RFC 2326, 10.12), on retina's channel.
+pub(super) fn interleaved(packet: &[u8]) -> Vec<u8> {
     let length = u16::try_from(packet.len()).unwrap_or(u16::MAX);
     let packet = packet.get(..length.into()).unwrap_or_default();
-    [&[b'$', channel][..], &length.to_be_bytes(), packet].concat()
+    [&[b'$', 0][..], &length.to_be_bytes(), packet].concat()
 }
 
 /// Returns what the end of a connection means.
@@ -164,5 +215,50 @@ pub(super) fn gone(error: std::io::Error) -> Unopened {
             "the camera sends a head without end; check the address and the port".to_owned().into()
         }
         _ => Unopened::Ended,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(first: u8, number: u16, rest: &[u8]) -> Vec<u8> {
+        [&[first, 96][..], &number.to_be_bytes(), &[0; 8], rest].concat()
+    }
+
+    #[test]
+    fn only_whole_packets_of_rtp_go_to_retina() {
+        for good in [
+            packet(0x80, 1, b""),
+            packet(0x81, 1, b"csrc"),
+            packet(0x90, 1, &[0, 0, 0, 1, 1, 2, 3, 4, 5]),
+            packet(0xa0, 1, &[9, 9, 2]),
+        ] {
+            assert!(Order::default().takes(&good), "{good:?}");
+        }
+        for bad in [
+            b"yz".to_vec(),
+            packet(0x40, 1, b"x"),
+            packet(0x81, 1, b"src"),
+            packet(0x90, 1, &[0, 0, 0, 2, 1, 2, 3, 4]),
+            packet(0x90, 1, &[0, 0]),
+            packet(0xa0, 1, &[9, 4]),
+            packet(0xa0, 1, &[9, 0]),
+        ] {
+            assert!(!Order::default().takes(&bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_packet_is_dropped_and_the_numbers_may_begin_again() {
+        let mut order = Order::default();
+        let numbers = [65_533, 65_535, 65_534, 65_535, 0, 2, 1, 3_u16];
+        let mut kept = numbers.to_vec();
+        kept.retain(|number| order.takes(&packet(0x80, *number, b"")));
+        assert_eq!(kept, [65_533, 65_535, 0, 2, 3]);
+        // The camera's encoder has started again.
+        let late = (40_000..).take_while(|number| !order.takes(&packet(0x80, *number, b"")));
+        assert_eq!(late.count(), LATE as usize);
+        assert!(order.takes(&packet(0x80, 40_101, b"")));
     }
 }

@@ -34,7 +34,7 @@ use super::{
     head::Head,
     link::{REDIRECTS, Unopened, led_to},
     login::{Answers, Asked},
-    messages::{Camera, Message, gone, interleaved, own_answer, read_message, read_request},
+    messages::{Camera, Message, Order, gone, interleaved, own_answer, read_message, read_request},
     udp::{self, Udp},
 };
 use crate::config::CameraUrl;
@@ -82,6 +82,7 @@ impl Relay {
             stream: None,
             channel: 0,
             early: Vec::new(),
+            order: Order::default(),
             udp: None,
             told: told.clone(),
         };
@@ -120,6 +121,7 @@ struct Relaying {
     channel: u8,
     /// Packets that came before the answer to PLAY.
     early: Vec<u8>,
+    order: Order,
     udp: Option<Udp>,
     told: Arc<Told>,
 }
@@ -286,11 +288,12 @@ impl Relaying {
                     }
                 }
                 Message::Packet(channel, packet) => {
-                    if let Some(channel) = self.of_retina(channel)
-                        && method == "PLAY"
+                    if method == "PLAY"
+                        && channel == self.channel
                         && self.early.len() + packet.len() < EARLY_MAX
+                        && self.order.takes(&packet)
                     {
-                        self.early.extend(interleaved(channel, &packet));
+                        self.early.extend(interleaved(&packet));
                     }
                 }
                 Message::Request(head) => {
@@ -299,11 +302,6 @@ impl Relaying {
                 }
             }
         }
-    }
-
-    /// Returns retina's channel for one of the camera's. Other channels were not asked for.
-    fn of_retina(&self, channel: u8) -> Option<u8> {
-        channel.checked_sub(self.channel).filter(|channel| *channel < 2)
     }
 
     /// Returns the camera's address for an address in a request. The camera names most addresses
@@ -330,11 +328,11 @@ impl Relaying {
             public: String::new(),
         };
         let (keeping, to) = (tokio::sync::Mutex::new(keeping), tokio::sync::Mutex::new(to));
-        let (told, first) = (&*self.told, self.channel);
+        let (packets, pictures) = (&self.told.packets, (self.channel, self.order));
         tokio::select! {
-            ended = from_camera(camera, first, &keeping, &to, told) => ended,
+            ended = from_camera(camera, pictures, &keeping, &to, packets) => ended,
             ended = keepalives(from, &keeping, &to) => ended,
-            ended = udp::packets(self.udp, &to, &told.packets) => ended,
+            ended = udp::packets(self.udp, &to, packets) => ended,
         }
     }
 }
@@ -418,20 +416,18 @@ impl Keeping {
 /// Sends the camera's packets to retina. Its answers to keepalives are not passed on.
 async fn from_camera(
     mut camera: BufReader<OwnedReadHalf>,
-    first: u8,
+    (pictures, mut order): (u8, Order),
     keeping: &tokio::sync::Mutex<Keeping>,
     to: &tokio::sync::Mutex<&mut OwnedWriteHalf>,
-    told: &Told,
+    packets: &AtomicU64,
 ) -> Result<(), Unopened> {
     loop {
         match read_message(&mut camera, false).await? {
+            // Reports (RTCP) are not needed, and other channels were not asked for.
             Message::Packet(channel, packet) => {
-                if let Some(channel) = channel.checked_sub(first).filter(|channel| *channel < 2) {
-                    if channel == 0 {
-                        told.packets.fetch_add(1, Ordering::Relaxed);
-                    }
-                    let data = interleaved(channel, &packet);
-                    to.lock().await.write_all(&data).await.map_err(gone)?;
+                if channel == pictures && order.takes(&packet) {
+                    packets.fetch_add(1, Ordering::Relaxed);
+                    to.lock().await.write_all(&interleaved(&packet)).await.map_err(gone)?;
                 }
             }
             Message::Answer(head, _) => {

@@ -1,7 +1,7 @@
 //! A camera's packets over UDP. They go to retina as interleaved data.
 //!
-//! Packets that come late are dropped, because retina ends a session whose packets go back. Reports
-//! (RTCP) are not needed. Their port is open, so that the camera gets no error.
+//! In: datagrams from the camera's address. Out: packets. It touches two ports. Reports (RTCP) are
+//! not needed. Their port is open, so that the camera gets no error.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     link::Unopened,
-    messages::{gone, interleaved},
+    messages::{Order, gone, interleaved},
 };
 
 /// Maximum number of attempts to find two free ports that follow each other.
@@ -73,45 +73,14 @@ pub(super) async fn packets(
     count: &AtomicU64,
 ) -> Result<(), Unopened> {
     let Some(udp) = udp else { return std::future::pending().await };
-    let (mut buffer, mut next) = (vec![0; usize::from(u16::MAX)], None);
+    let (mut buffer, mut order) = (vec![0; usize::from(u16::MAX)], Order::default());
     loop {
         // An error belongs to a packet that was sent before.
         let Ok((length, sender)) = udp.packets.recv_from(&mut buffer).await else { continue };
         let packet = buffer.get(..length).unwrap_or_default();
-        if sender.ip() == udp.camera && is_next(packet, &mut next) {
+        if sender.ip() == udp.camera && order.takes(packet) {
             count.fetch_add(1, Ordering::Relaxed);
-            to.lock().await.write_all(&interleaved(0, packet)).await.map_err(gone)?;
+            to.lock().await.write_all(&interleaved(packet)).await.map_err(gone)?;
         }
-    }
-}
-
-/// Returns whether a packet follows those before it. `next` is the number after the last one.
-fn is_next(packet: &[u8], next: &mut Option<u16>) -> bool {
-    let [_, _, high, low, ..] = packet else { return false };
-    let number = u16::from_be_bytes([*high, *low]);
-    let follows = next.is_none_or(|next| number.wrapping_sub(next) < 0x8000);
-    if follows {
-        *next = Some(number.wrapping_add(1));
-    }
-    follows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_late_packet_is_dropped_and_the_numbers_may_begin_again() {
-        let mut next = None;
-        let numbers = [65_533, 65_535, 65_534, 65_535, 0, 2, 1, 3_u16];
-        let kept: Vec<_> = numbers
-            .into_iter()
-            .filter(|number| {
-                let [high, low] = number.to_be_bytes();
-                is_next(&[0x80, 96, high, low], &mut next)
-            })
-            .collect();
-        assert_eq!(kept, [65_533, 65_535, 0, 2, 3]);
-        assert!(!is_next(&[0x80, 96], &mut next));
     }
 }

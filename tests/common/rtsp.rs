@@ -84,8 +84,6 @@ pub struct Ask {
     pub fields: HashMap<String, String>,
     /// Number of its connection, from 0.
     pub connection: usize,
-    /// The port of the camera.
-    pub port: u16,
 }
 
 impl Ask {
@@ -99,7 +97,7 @@ impl Ask {
         format!("RTSP/1.0 {status}\r\nCSeq: {}\r\n{lines}\r\n", self.field("cseq"))
     }
 
-    pub fn read(from: &mut impl BufRead, connection: usize, port: u16) -> Option<Ask> {
+    pub fn read(from: &mut impl BufRead, connection: usize) -> Option<Ask> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
@@ -115,7 +113,7 @@ impl Ask {
         let (method, uri) = (words.next()?.to_owned(), words.next()?.to_owned());
         let fields = lines[1..].iter().filter_map(|line| line.split_once(':'));
         let fields = fields.map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()));
-        Some(Ask { method, uri, fields: fields.collect(), connection, port })
+        Some(Ask { method, uri, fields: fields.collect(), connection })
     }
 }
 
@@ -186,12 +184,11 @@ struct Served {
 
 impl Served {
     fn serve(&self, stream: TcpStream, connection: usize) {
-        let port = stream.local_addr().unwrap().port();
         let to = Arc::new(Mutex::new(stream.try_clone().unwrap()));
         let mut from = BufReader::new(stream.try_clone().unwrap());
         // Where packets go over UDP, the client's port.
         let mut udp = None;
-        while let Some(ask) = Ask::read(&mut from, connection, port) {
+        while let Some(ask) = Ask::read(&mut from, connection) {
             self.asks.lock().unwrap().push(ask.clone());
             if let Some((_, ports)) = ask.field("transport").split_once("client_port=") {
                 udp = ports.split('-').next().and_then(|port| port.parse::<u16>().ok());

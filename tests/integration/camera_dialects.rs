@@ -491,7 +491,7 @@ impl Http {
                 std::thread::spawn(move || {
                     let mut to = stream.try_clone().unwrap();
                     let mut from = BufReader::new(stream);
-                    while let Some(ask) = Ask::read(&mut from, n, port) {
+                    while let Some(ask) = Ask::read(&mut from, n) {
                         noted.lock().unwrap().push(ask.clone());
                         let answer = answer(&ask);
                         if answer.is_empty() || to.write_all(&answer).is_err() {

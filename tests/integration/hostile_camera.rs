@@ -102,7 +102,7 @@ fn is(picture: &Picture, jpeg: &[u8]) -> bool {
 #[test]
 fn an_answer_that_is_no_stream_is_refused_with_a_remedy() {
     let cases: [(&[u8], &str); 8] = [
-        (b"HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n", "302 Found, which is not foll"),
+        (b"HTTP/1.1 302 Found\r\n\r\n", "leads to another address, and does not say to which"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n", "image/jpeg, and not a stream"),
         (b"HTTP/1.1 200 OK\r\n\r\n<html>", "give the address of its MJPEG stream"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "404 Not Found; check the address"),
@@ -112,7 +112,7 @@ fn an_answer_that_is_no_stream_is_refused_with_a_remedy() {
         ),
         (b"SSH-2.0-OpenSSH_9.2p1\r\n", "answer is not HTTP"),
         (b"", "no answer within 5s"),
-        (b"HTTP/1.1 200 OK\r\nX: \xff\x00\r\n", "answer is not HTTP"),
+        (b"\xff\x00 200 OK\r\n", "answer is not HTTP"),
     ];
     let all = cases.map(|(answer, expected)| {
         let server = Server::answers(answer);
