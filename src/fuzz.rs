@@ -55,6 +55,12 @@ pub fn mjpeg(bytes: &[u8]) {
     assert_eq!(framed as u64 + garbage, stream.len() as u64);
 }
 
+/// Reads a network camera's messages.
+#[cfg(feature = "h264")]
+pub fn camera(bytes: &[u8]) {
+    crate::camera::fuzz(bytes);
+}
+
 /// Parses the bytes on a turnstile's line as controllers' answers.
 pub fn turnstile(bytes: &[u8]) {
     drivers::fuzz(bytes);

@@ -12,6 +12,7 @@
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use url::{Position, Url};
@@ -20,7 +21,7 @@ use zeroize::Zeroizing;
 use super::{
     CameraError, FrameSource, MAX_IMAGE, Next, Picture,
     chunks::Chunks,
-    head::{HEAD_MAX, Head, read_body, read_line, read_rest},
+    head::{ENDS_AFTER, HEAD_MAX, Head, read_body, read_line, read_rest},
     link::{Link, REDIRECTS, Unopened, led_to, plain_text},
     login::{Answers, Asked},
     mjpeg::Splitter,
@@ -175,9 +176,9 @@ async fn kept(head: &Head, mut from: BufReader<TcpStream>) -> Option<BufReader<T
 /// Checks that an answer is a stream of JPEGs, and returns its body.
 async fn stream(head: &Head, mut from: BufReader<TcpStream>) -> Result<Body, Unopened> {
     let kind = head.get("Content-Type").unwrap_or_default().to_ascii_lowercase();
-    let is_packed =
-        head.get("Content-Encoding").is_some_and(|of| !of.eq_ignore_ascii_case("identity"));
-    if is_packed {
+    let encoding = head.get("Content-Encoding").unwrap_or_default().to_ascii_lowercase();
+    if ["gzip", "deflate", "br", "zstd", "compress"].iter().any(|packed| encoding.contains(packed))
+    {
         return Err(
             "the camera packs its answer, which pictures do not need; switch compression off \
                     in its web server"
@@ -187,14 +188,8 @@ async fn stream(head: &Head, mut from: BufReader<TcpStream>) -> Result<Body, Uno
     }
     let is_chunked = |value: &str| value.to_ascii_lowercase().contains("chunked");
     let chunks = head.all("Transfer-Encoding").any(is_chunked).then(Chunks::default);
-    // Some cameras send no type. Then the first bytes tell.
-    let is_stream = match &*kind {
-        "" => {
-            let first = from.fill_buf().await.map_err(|_| Unopened::Ended)?.trim_ascii_start();
-            first.starts_with(b"--") || first.starts_with(b"\xff\xd8") || chunks.is_some()
-        }
-        kind => kind.starts_with("multipart/") || kind.starts_with("video/"),
-    };
+    let named = kind.starts_with("multipart/") || kind.starts_with("video/");
+    let is_stream = named || begins_stream(&mut from, kind.starts_with("image/")).await;
     if !is_stream {
         let kind = if kind.is_empty() { "an answer without a type" } else { &kind };
         return Err(format!(
@@ -205,6 +200,19 @@ async fn stream(head: &Head, mut from: BufReader<TcpStream>) -> Result<Body, Uno
         .into());
     }
     Ok(Body { from, chunks })
+}
+
+/// Returns whether a body of another type, or without a type, is a stream: it begins with a boundary,
+/// or with a JPEG that the answer does not call one picture.
+async fn begins_stream(from: &mut BufReader<TcpStream>, is_picture: bool) -> bool {
+    let Ok(Ok(first)) = timeout(ENDS_AFTER, from.fill_buf()).await else { return false };
+    // A chunk's size may come first.
+    let line = first.iter().position(|byte| *byte == b'\n').filter(|line| *line < 20);
+    let behind = line.and_then(|line| first.get(line + 1..)).unwrap_or_default();
+    [first, behind].iter().any(|first| {
+        let first = first.trim_ascii_start();
+        first.starts_with(b"--") || (!is_picture && first.starts_with(b"\xff\xd8"))
+    })
 }
 
 async fn connect(url: &Url) -> Result<BufReader<TcpStream>, String> {

@@ -242,9 +242,15 @@ pub(super) fn challenges(header: &str) -> Vec<String> {
 /// Returns a parameter's value without quotes and escapes, and what is behind it.
 fn value_of(text: &str) -> (String, &str) {
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(|c: char| c.is_whitespace() || matches!(c, ',' | ';'));
-        let (value, behind) = text.split_at(end.unwrap_or(text.len()));
-        return (value.trim_matches('\'').to_owned(), behind);
+        // A blank is part of the value, unless the next parameter follows it.
+        let is_end = |(at, c): (usize, char)| match c {
+            ',' | ';' => Some(at),
+            c if c.is_whitespace() => text.get(at..).filter(|rest| is_parameter(rest)).map(|_| at),
+            _ => None,
+        };
+        let end = text.char_indices().find_map(is_end).unwrap_or(text.len());
+        let (value, behind) = text.split_at(end);
+        return (value.trim().trim_matches(['\'', '"']).to_owned(), behind);
     };
     let (mut value, mut escaped) = (String::new(), false);
     for (at, c) in quoted.char_indices() {
@@ -266,11 +272,14 @@ fn value_of(text: &str) -> (String, &str) {
 /// at the next parameter, or at the last quote.
 fn ends_value(behind: &str) -> bool {
     let next = behind.trim_start();
-    let name = next.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-');
-    next.is_empty()
-        || next.starts_with([',', ';'])
-        || !next.contains('"')
-        || (name.len() < next.len() && name.trim_start().starts_with('='))
+    next.is_empty() || next.starts_with([',', ';']) || !next.contains('"') || is_parameter(next)
+}
+
+/// Returns whether a text begins with a parameter: a name and an equals sign.
+fn is_parameter(text: &str) -> bool {
+    let text = text.trim_start();
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '-');
+    behind.len() < text.len() && behind.trim_start().starts_with('=')
 }
 
 /// The algorithms that http-auth has.
@@ -307,8 +316,8 @@ fn rewritten(scheme: &str, parameters: Vec<(String, String)>) -> String {
         let value: String = value.chars().filter(|c| !c.is_control()).collect();
         shown.push(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
     }
-    if shown.is_empty() {
-        shown.push("realm=\"\"".to_owned());
+    if !shown.iter().any(|parameter| parameter.starts_with("realm=")) {
+        shown.insert(0, "realm=\"\"".to_owned());
     }
     format!("{scheme} {}", shown.join(", "))
 }

@@ -18,7 +18,7 @@
 //! | `link` | has the connection code that `http` and `rtsp` share |
 //! | `login` | decides how to log in to a network camera |
 //! | `head` | reads the heads of a network camera's messages |
-//! | `relay` | stands between an RTSP camera and the library that plays it |
+//! | `relay`, `playing` | stand between an RTSP camera and the library that plays it |
 //! | `dialect` | writes a camera's RTSP answers as that library reads them |
 //! | `messages`, `udp` | read an RTSP camera's messages and packets |
 //! | `mjpeg` | finds JPEGs in a stream of bytes |
@@ -31,6 +31,8 @@ mod capture;
 mod chunks;
 #[cfg(feature = "h264")]
 mod dialect;
+#[cfg(all(feature = "h264", any(test, fuzzing)))]
+mod fuzz;
 #[cfg(feature = "h264")]
 mod h264;
 mod head;
@@ -40,6 +42,8 @@ mod login;
 #[cfg(feature = "h264")]
 mod messages;
 pub mod mjpeg;
+#[cfg(feature = "h264")]
+mod playing;
 #[cfg(feature = "h264")]
 mod relay;
 mod replay;
@@ -57,6 +61,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(all(feature = "h264", any(test, fuzzing)))]
+pub(crate) use self::fuzz::fuzz;
 pub use self::{
     replay::Replay,
     slot::{Loan, Slot, Wakeup},

@@ -47,3 +47,29 @@ fn i10_a_source_that_panics_is_opened_again() {
     cancel.cancel();
     camera.thread.join().unwrap();
 }
+
+#[cfg(feature = "h264")]
+proptest::proptest! {
+    #[test]
+    fn i10_changed_messages_of_a_camera_become_well_formed_ones_or_none(
+        seed in proptest::prelude::any::<proptest::sample::Index>(),
+        changes in proptest::collection::vec(
+            (proptest::prelude::any::<proptest::sample::Index>(), 0..3_u8, "[ -~\r\n\t\u{0}é]{0,3}"),
+            0..12,
+        ),
+    ) {
+        let seeds = [
+            &include_bytes!("../../fuzz/seeds/camera/describe")[..],
+            include_bytes!("../../fuzz/seeds/camera/setup"),
+            include_bytes!("../../fuzz/seeds/camera/challenge"),
+            include_bytes!("../../fuzz/seeds/camera/chunks"),
+        ];
+        let mut bytes = seed.get(&seeds).to_vec();
+        for (at, removed, added) in changes {
+            let from = at.index(bytes.len() + 1);
+            let to = (from + usize::from(removed)).min(bytes.len());
+            bytes.splice(from..to, added.bytes());
+        }
+        fuzz(&bytes);
+    }
+}

@@ -129,7 +129,11 @@ fn human(status: &Status) -> String {
                 "  camera  {}: {} ({}), {}, {} dropped, {} analysed, {} unchanged, \
                  {} with a face, {} unusable",
                 camera.direction,
-                if state.finished { "finished" } else { up(state.connected) },
+                match state.no_key_frame_since {
+                    Some(_) => "NO KEY FRAME",
+                    None if state.finished => "finished",
+                    None => up(state.connected),
+                },
                 camera.source,
                 counted(state.frames, "frame"),
                 state.dropped,

@@ -22,6 +22,8 @@ use crate::{
 const WATCHERS: usize = 4;
 /// Interval between two looks at the counts of the cameras.
 const COUNTS: Duration = Duration::from_millis(500);
+/// What a watcher reads of a camera that has sent no key frame yet.
+const NO_KEY_FRAME: &str = "pictures come, no key frame: set the key-frame interval to 1 to 2 s";
 
 /// A request to watch a lane until the client disconnects.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -102,11 +104,12 @@ impl Watching<'_> {
         for camera in &self.lane.cameras {
             let state = camera.state.borrow().clone();
             let (direction, frames) = (camera.direction, camera.seen.counts());
-            let last_error = state.last_error.filter(|_| !state.connected);
-            let shown = format!("{frames:?} {} {last_error:?}", state.connected);
+            let waits = state.no_key_frame_since.map(|_| NO_KEY_FRAME.to_owned());
+            let connected = state.connected && waits.is_none();
+            let last_error = waits.or(state.last_error).filter(|_| !connected);
+            let shown = format!("{frames:?} {connected} {last_error:?}");
             if self.told[direction as usize].as_ref() != Some(&shown) {
                 self.told[direction as usize] = Some(shown);
-                let connected = state.connected;
                 let told = Happening::Camera { direction, connected, last_error, frames };
                 self.waiting.push_back(self.now(told));
             }

@@ -125,7 +125,7 @@ pub struct Script {
 
 impl Script {
     /// Starts a server at `rtsp://127.0.0.1:PORT/cam`. `login` is empty, or `basic` or `digest`
-    /// with a user and a password.
+    /// with a user and a password, or `udp`.
     pub fn rtsp(film: &Path, port: u16, login: &[&str]) -> Self {
         let port = port.to_string();
         let arguments = [&[film.to_str().unwrap(), &port], login].concat();

@@ -18,6 +18,7 @@ use crate::common::{
     Lane, Site,
     camera::{empty, jpeg},
     capture::Capture,
+    film::{Script, film},
     rtsp::{Ask, Film, Rtsp},
     until,
 };
@@ -197,6 +198,9 @@ fn rtsp_logins_are_answered_right_however_the_question_is_written() {
                 "WWW-Authenticate: Digest qop=\"auth-int, auth\",realm=\"cam\",nonce=\"{n}\"\r\n"
             )
         }),
+        ("a realm without quotes", |n| {
+            format!("WWW-Authenticate: Digest nonce={n}, qop=auth, realm=cam\r\n")
+        }),
         ("a missing comma", |n| {
             format!("WWW-Authenticate: Digest realm=\"cam\" nonce=\"{n}\", qop=\"auth\"\r\n")
         }),
@@ -282,6 +286,7 @@ fn a_camera_that_refuses_tcp_sends_over_udp() {
     type Answer = fn(&Ask, String) -> String;
     let refusals: &[(&str, Answer)] = &[
         ("461", |ask, _| ask.answer("461 Unsupported Transport", "")),
+        ("400", |ask, _| ask.answer("400 Bad Request", "")),
         ("UDP in spite of the request", |ask, _| {
             let lines = "Session: 1\r\nTransport: RTP/AVP;unicast;server_port=6000-6001\r\n";
             ask.answer("200 OK", lines)
@@ -296,6 +301,15 @@ fn a_camera_that_refuses_tcp_sends_over_udp() {
         let asks = camera.asks.lock().unwrap();
         assert!(asks.iter().any(|ask| ask.field("transport").contains("client_port=")), "{name}");
     }
+}
+
+#[test]
+fn a_camera_of_gstreamer_that_sends_over_udp_only_gives_pictures() {
+    let film = film("person_a_1.jpg");
+    let peer = Script::rtsp(film.path(), 0, &["udp"]);
+    let mut capture = Capture::network(&format!("rtsp://127.0.0.1:{}/cam", peer.port));
+    let state = capture.state_when(|s| s.frames > 20 || s.errors > 0);
+    assert_eq!((state.errors, state.last_error), (0, None));
 }
 
 #[test]
@@ -540,6 +554,8 @@ fn http_heads_that_browsers_take_give_pictures() {
         format!("HTTP/1.1 200 OK\r\n{kind}\r\n \r\n\r\n"),
         format!("HTTP/1.1 200 OK\r\n{kind}\r\nX-\u{e9}: \u{1}\u{e9}\r\nX Y: z\r\n\r\n"),
         "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n".to_owned(),
+        "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Encoding: none\r\n\r\n".to_owned(),
         format!("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n{kind}\r\n\r\n"),
         format!("HTTP/1.1 200 OK\r\n{kind}\r\nTransfer-Encoding: chunked\r\n\r\n"),
     ];

@@ -1,8 +1,8 @@
 """An RTSP camera made with GStreamer: serves the JPEGs of a folder in H.264, ten a second, endlessly.
 
-    rtsp_server.py FOLDER PORT [basic|digest USER PASSWORD]
+    rtsp_server.py FOLDER PORT [basic|digest USER PASSWORD | udp]
 
-FOLDER holds f00000.jpg, f00001.jpg and so on. PORT 0 means a free port. Serves
+With `udp` it sends over UDP only. FOLDER holds f00000.jpg, f00001.jpg and so on. PORT 0 means a free port. Serves
 rtsp://127.0.0.1:PORT/cam and prints "ready PORT". Needs the system's Python with GStreamer's bindings
 (python3-gi and gir1.2-gst-rtsp-server-1.0 of Debian).
 """
@@ -33,7 +33,9 @@ def main():
     factory = GstRtspServer.RTSPMediaFactory()
     factory.set_launch(LAUNCH.format(folder))
     factory.set_shared(True)
-    if login:
+    if login == ["udp"]:
+        factory.set_protocols(GstRtsp.RTSPLowerTrans.UDP)
+    elif login:
         kind, user, password = login
         role = "camera"
         permissions = GstRtspServer.RTSPPermissions()

@@ -104,6 +104,11 @@ fn badly_written_challenges_are_read_where_their_meaning_is_certain() {
     }
     let quotes = challenges("Digest realm=\"the \"gate\" cam\", nonce=\"a=b==\", stale=TRUE");
     assert_eq!(quotes, ["Digest realm=\"the \\\"gate\\\" cam\", nonce=\"a=b==\", stale=\"TRUE\""]);
+    assert_eq!(
+        challenges("Digest realm=Embedded Net DVR nonce=n, qop=auth"),
+        challenges("Digest realm=\"Embedded Net DVR\", nonce=\"n\", qop=\"auth\"")
+    );
+    assert!(client(&challenges("Digest nonce=n")[0]).is_some());
     assert_eq!(challenges("Basic, Digest realm=\"r\" nonce=\"n\" Negotiate").len(), 3);
     assert_eq!(challenges("=,\u{1}\"; é"), Vec::<String>::new());
 }

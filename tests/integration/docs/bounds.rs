@@ -22,7 +22,7 @@ const UNCHECKED: [(&str, &str); 19] = [
     ("Size of the journal on the disk (`systemd/journald.conf`)", "systemd's"),
     ("Time without a whole frame", "a literal in CameraConfig::stalled_after"),
     ("A worker's id; name, team or trade; contractor; reason; phone number", "literals"),
-    ("RTSP message or H.264 picture that is being received", "no number"),
+    ("RTSP packet or H.264 picture that is being received", "no number"),
     ("Change of the sealing key", "no number"),
     ("Looks at a camera in a row while other cameras wait", "Agreement::needed"),
     ("Resident memory with 1,000 workers and 4 cameras", "measured by a soak"),
