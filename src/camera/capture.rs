@@ -149,25 +149,17 @@ impl Capture {
     ) -> Result<(), CameraError> {
         let Some(timeout) = self.timeout else { return Ok(()) };
         let now = self.clock.monotonic();
-        if now - fed <= timeout {
-            return Ok(());
+        let why = unshown.filter(|(heard, _)| now - *heard <= timeout).map(|(_, why)| why);
+        // It is told a little before the timeout, so that `status` never calls the camera silent.
+        if why == Some(Unshown::NoKeyFrame) && now - fed > timeout * 5 / 6 {
+            self.state.send_if_modified(|s| s.no_key_frame_since.replace(fed) != Some(fed));
         }
-        match unshown {
-            Some((heard, Unshown::NoKeyFrame)) if now - heard <= timeout => {
-                if now - fed > KEY_FRAME_WITHIN {
-                    return Err(CameraError::NoKeyFrame(now - fed));
-                }
-                self.state.send_if_modified(|s| {
-                    let is_news = s.no_key_frame_since != Some(fed);
-                    s.no_key_frame_since = Some(fed);
-                    is_news
-                });
-                Ok(())
-            }
-            Some((heard, Unshown::Undecodable)) if now - heard <= timeout => {
-                Err(CameraError::Undecodable(timeout))
-            }
-            _ => Err(CameraError::Stalled(timeout)),
+        match why {
+            _ if now - fed <= timeout => Ok(()),
+            Some(Unshown::NoKeyFrame) if now - fed <= KEY_FRAME_WITHIN => Ok(()),
+            Some(Unshown::NoKeyFrame) => Err(CameraError::NoKeyFrame(now - fed)),
+            Some(Unshown::Undecodable) => Err(CameraError::Undecodable(timeout)),
+            None => Err(CameraError::Stalled(timeout)),
         }
     }
 
