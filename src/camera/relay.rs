@@ -284,7 +284,7 @@ impl Relaying {
         loop {
             match read_message(&mut self.camera.from, method == "DESCRIBE").await? {
                 Message::Answer(head, body) => {
-                    if !head.status("RTSP").is_some_and(|(status, _)| status < 200) {
+                    if head.status("RTSP").is_none_or(|(status, _)| status >= 200) {
                         return Ok((head, body));
                     }
                 }
