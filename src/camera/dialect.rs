@@ -27,7 +27,8 @@ pub(super) fn answer(cseq: &str, lines: &str, body: &str) -> String {
 pub(super) fn described(head: &Head, body: &[u8], url: &Url) -> Result<(String, String), String> {
     let text = String::from_utf8_lossy(body);
     let kind = head.get("Content-Type").unwrap_or_default().to_ascii_lowercase();
-    if !kind.starts_with("application/sdp") && !text.trim_start().starts_with("v=") {
+    let is_sdp = kind.starts_with("application/sdp") || text.trim_start().starts_with("v=");
+    if !is_sdp && !text.contains("\nm=video ") {
         return Err(match text.trim().is_empty() {
             true => "the camera describes no stream at this address; check the address in its \
                      manual"

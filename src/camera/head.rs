@@ -68,6 +68,7 @@ impl Head {
     }
 
     /// Returns the fields, in order.
+    #[cfg(feature = "h264")]
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -316,6 +316,13 @@ fn rewritten(scheme: &str, parameters: Vec<(String, String)>) -> String {
         let value: String = value.chars().filter(|c| !c.is_control()).collect();
         shown.push(format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")));
     }
+    let has = |name: &str| shown.iter().any(|parameter| parameter.starts_with(name));
+    // An answer with `-sess` needs the client's nonce, which goes with `qop`.
+    let is_session =
+        |parameter: &String| parameter.starts_with("algorithm=") && parameter.ends_with("-sess");
+    if !has("qop=") && shown.iter().any(is_session) {
+        shown.push("qop=\"auth\"".to_owned());
+    }
     if !shown.iter().any(|parameter| parameter.starts_with("realm=")) {
         shown.insert(0, "realm=\"\"".to_owned());
     }

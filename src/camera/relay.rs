@@ -229,12 +229,9 @@ impl Relaying {
                     address = self.url.to_string();
                 }
                 300..=399 => {
-                    return Err(
-                        "the camera leads from one address to the other without end; give \
-                                the address of the stream itself"
-                            .to_owned()
-                            .into(),
-                    );
+                    let what = "the camera leads from one address to the other; give the address of \
+                                the stream itself";
+                    return Err(what.to_owned().into());
                 }
                 _ if set_up_over_udp => {
                     self.udp = Some(Udp::open(self.camera.here, self.camera.there).await?)

@@ -31,10 +31,16 @@ pub struct Film {
 impl Film {
     /// Encodes 40 pictures of 320 x 240 with these parameters of x264, such as `keyint=10`.
     pub fn encode(x264: &str) -> Film {
+        Film::encode_as("yuv420p", x264)
+    }
+
+    /// As `encode`, with this format of the samples.
+    pub fn encode_as(samples: &str, x264: &str) -> Film {
         let always = "scenecut=0:slices=1:threads=1:annexb=1:repeat-headers=1";
         let made = Command::new("ffmpeg")
             .args("-nostdin -v error -f lavfi -i testsrc=size=320x240:rate=20".split(' '))
-            .args("-frames:v 40 -pix_fmt yuv420p -c:v libx264 -preset ultrafast".split(' '))
+            .args("-frames:v 40 -c:v libx264 -preset ultrafast -pix_fmt".split(' '))
+            .arg(samples)
             .args("-tune zerolatency -x264-params".split(' '))
             .arg(format!("{always}:{x264}"))
             .args(["-f", "h264", "-"])

@@ -403,13 +403,26 @@ fn each_fault_of_an_rtsp_camera_has_its_own_words() {
 
 #[test]
 fn pictures_that_the_decoder_cannot_read_are_named() {
-    for (x264, says) in [("interlaced=1", "interlaced H.264"), ("tff=1", "interlaced H.264")] {
+    for (samples, x264, says) in [
+        ("yuv420p", "interlaced=1", "interlaced H.264, which this program does not decode; set"),
+        ("yuv420p", "bff=1", "interlaced H.264"),
+        ("yuv420p10le", "ref=1", "more than 8 bits a colour"),
+        ("yuv422p", "ref=1", "H.264 in 4:2:2 or 4:4:4"),
+    ] {
         for announced in [true, false] {
-            let film = Film { announced, ..Film::encode(&format!("keyint=10:{x264}")) };
+            let film = Film::encode_as(samples, &format!("keyint=10:{x264}"));
+            let film = Film { announced, ..film };
             let error = fails(&Rtsp::start(&film, usual).address(""));
-            assert!(error.contains(says) && error.contains("progressive"), "{error}");
+            assert!(error.contains(says), "{error}");
         }
     }
+    let mut broken = FILM.clone();
+    let is_key = |unit: &&mut Vec<u8>| unit[0] & 31 == 5;
+    for unit in broken.pictures.iter_mut().flatten().filter(is_key) {
+        unit[1..].fill(0x55);
+    }
+    let error = fails(&Rtsp::start(&broken, usual).address(""));
+    assert!(error.contains("cannot be decoded for 3s: set the camera's profile"), "{error}");
 }
 
 /// Returns the lines of `check` about cameras.

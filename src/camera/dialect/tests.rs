@@ -57,6 +57,7 @@ fn a_description_that_is_none_is_refused_with_what_it_is() {
         let (lines, _) = described(&head, sdp, &url()).unwrap();
         assert!(lines.contains("Content-Type: application/sdp\r\n"), "{lines}");
     }
+    assert!(described(&head(""), b"s=x\nm=video 0 RTP/AVP 26\r\n", &url()).is_ok());
     let page = described(&head("Content-Type: text/html\r\n"), b"<html>", &url()).unwrap_err();
     assert!(page.contains("as text/html, and not as SDP"), "{page}");
     let empty = described(&head(""), b" ", &url()).unwrap_err();

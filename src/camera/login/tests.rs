@@ -109,6 +109,8 @@ fn badly_written_challenges_are_read_where_their_meaning_is_certain() {
         challenges("Digest realm=\"Embedded Net DVR\", nonce=\"n\", qop=\"auth\"")
     );
     assert!(client(&challenges("Digest nonce=n")[0]).is_some());
+    let session = value("Digest realm=r, nonce=n, algorithm=md5-SESS");
+    assert_eq!((part(&session, "qop"), part(&session, "algorithm")), ("auth", "MD5-sess"));
     assert_eq!(challenges("Basic, Digest realm=\"r\" nonce=\"n\" Negotiate").len(), 3);
     assert_eq!(challenges("=,\u{1}\"; é"), Vec::<String>::new());
 }
