@@ -165,12 +165,31 @@ async fn kept(head: &Head, mut from: BufReader<TcpStream>) -> Option<BufReader<T
     let says =
         |word: &str| head.all("Connection").any(|value| value.to_ascii_lowercase().contains(word));
     let stays = !says("close") && (says("keep-alive") || head.first.starts_with("HTTP/1.1"));
-    let length = head.content_length().filter(|length| *length <= HEAD_MAX as u64)?;
     if !stays {
         return None;
     }
+    if is_chunked(head) {
+        let (mut chunks, mut read) = (Chunks::default(), 0);
+        while !chunks.is_over() && read < HEAD_MAX {
+            let piece = from.fill_buf().await.ok()?;
+            chunks.strip(piece);
+            let count = piece.len();
+            from.consume(count);
+            // The connection ends within the body.
+            if count == 0 {
+                return None;
+            }
+            read += count;
+        }
+        return chunks.is_over().then_some(from);
+    }
+    let length = head.content_length().filter(|length| *length <= HEAD_MAX as u64)?;
     let body = read_body(&mut from, Some(length)).await.ok()?;
     (body.len() as u64 == length).then_some(from)
+}
+
+fn is_chunked(head: &Head) -> bool {
+    head.all("Transfer-Encoding").any(|value| value.to_ascii_lowercase().contains("chunked"))
 }
 
 /// Checks that an answer is a stream of JPEGs, and returns its body.
@@ -186,8 +205,7 @@ async fn stream(head: &Head, mut from: BufReader<TcpStream>) -> Result<Body, Uno
                 .into(),
         );
     }
-    let is_chunked = |value: &str| value.to_ascii_lowercase().contains("chunked");
-    let chunks = head.all("Transfer-Encoding").any(is_chunked).then(Chunks::default);
+    let chunks = is_chunked(head).then(Chunks::default);
     let named = kind.starts_with("multipart/") || kind.starts_with("video/");
     let is_stream = named || begins_stream(&mut from, kind.starts_with("image/")).await;
     if !is_stream {
@@ -264,7 +282,12 @@ async fn head(from: &mut BufReader<TcpStream>) -> Result<Head, Unopened> {
         _ => Unopened::Ended,
     };
     let mut bytes = Vec::new();
-    read_line(from, &mut bytes).await.map_err(read)?;
+    // Empty lines before it may be the end of another body.
+    while bytes.trim_ascii().is_empty() {
+        read_line(from, &mut bytes).await.map_err(read)?;
+    }
+    let bytes_before = bytes.len() - bytes.trim_ascii_start().len();
+    bytes.drain(..bytes_before);
     if Head::parse(&bytes).status("HTTP").is_none() {
         let line = String::from_utf8_lossy(&bytes);
         return Err(fault(&format!("it begins with {:?}", plain_text(&line))));

@@ -264,6 +264,7 @@ impl Relaying {
         if self.url.host_str() != Some(&self.host) {
             self.answers.leave();
         }
+        self.answers.begin();
         self.camera = Camera::connect(&self.url).await?;
         Ok(())
     }

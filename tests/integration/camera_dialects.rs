@@ -325,6 +325,17 @@ fn a_redirect_is_followed_and_another_host_gets_no_login() {
     };
     let target = Rtsp::start(&FILM, login());
     plays("to another port", &leading(target.address("")), "gate:word@");
+    let asking = {
+        let (asks, to) = (login(), target.address(""));
+        Rtsp::start(&FILM, move |ask, usual| {
+            let answer = asks(ask, usual);
+            match answer.contains(" 200 ") {
+                true => ask.answer("302 Found", &format!("Location: {to}\r\n")),
+                false => answer,
+            }
+        })
+    };
+    plays("to another port after a login", &asking, "gate:word@");
     let here = Rtsp::start(&FILM, |ask, usual| match ask.uri.ends_with("/cam") {
         true => ask.answer("301 Moved", "Location: /live/1\r\n"),
         false => usual,
@@ -607,6 +618,16 @@ fn an_http_login_is_answered_on_its_connection_and_goes_to_no_other_host() {
         if answers_right(&nonce, ask) { jpegs(kind) } else { question(&nonce, "") }
     });
     shows("a nonce of the connection", &own, "gate:word@");
+    let in_chunks = Http::start(move |ask| {
+        let nonce = format!("of-{}", ask.connection);
+        if answers_right(&nonce, ask) {
+            return jpegs(kind);
+        }
+        let asks = String::from_utf8(question(&nonce, "")).unwrap();
+        let (head, body) = asks.split_once("Content-Length: 4\r\n\r\n").unwrap();
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n4\r\n{body}\r\n0\r\n\r\n").into_bytes()
+    });
+    shows("a nonce of the connection, and chunks", &in_chunks, "gate:word@");
     // The first nonce has become stale before it is used.
     let stale = Http::start(move |ask| match ask.field("authorization") {
         "" => question("old", ""),
