@@ -57,7 +57,8 @@ impl Services {
                 }
             }
         }
-        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= self.threshold.cosine()) else {
+        let threshold = self.threshold.in_force(roster.templates()).cosine();
+        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= threshold) else {
             return Ok(None);
         };
         match allow {

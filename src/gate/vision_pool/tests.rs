@@ -94,7 +94,7 @@ fn gate(cameras: usize) -> Gate {
         capacity: Arc::new(Capacity::new(2, cameras, 2)),
         last_trusted: Arc::new(crate::clock::LastTrusted::new(None)),
         rules: Recognition {
-            threshold: MatchThreshold::new(0.5).unwrap(),
+            threshold: MatchThreshold::new(0.5).unwrap().into(),
             margin: 0.05,
             min_face_px: 48.0,
             frames_to_agree: 2,
@@ -153,6 +153,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             captured,
             pace: Pace::default(),
             sighted: Sighted::Stranger { score: 0.1 },
+            threshold: MatchThreshold::new(0.5).unwrap(),
             roster_version: 1,
             photo: None,
             today: Day::NotBefore(None),
