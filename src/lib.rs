@@ -48,6 +48,7 @@
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`evaluate`] | error rates of the recognition on a set of photos |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
@@ -151,6 +152,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod evaluate;
 pub mod evidence;
 pub(crate) mod failpoint;
 #[cfg(any(test, fuzzing))]

@@ -30,11 +30,11 @@ pub use erasing::{
 };
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
-pub use matcher::{Match, Roster};
+pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
-    must_exist, remove, set_state, update, version,
+    Erased, Faces, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
+    load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};

@@ -45,9 +45,9 @@ impl Services {
         let roster = self.roster.borrow().clone();
         let mut nearest: Option<(WorkerId, String, f32)> = None;
         for face in faces {
-            let enrolled = roster.best_but(&face.template, id).map(|found| {
-                let person = &found.worker.person;
-                (person.id.clone(), person.name.clone(), found.score)
+            let enrolled = roster.nearest_but(&face.template, id).map(|(worker, score)| {
+                let person = &worker.person;
+                (person.id.clone(), person.name.clone(), score)
             });
             let dry = dry.and_then(|dry| dry.nearest(id, &face.template));
             let dry = dry.map(|(other, score)| (other, "(in this file)".to_owned(), score));
