@@ -11,7 +11,9 @@
 //! 2. A [`vision`] worker ([`gate::vision_pool`]) looks for motion in the frame. Where something
 //!    moves, or a recent frame had a face, the worker searches the frame and follows the nearest
 //!    face. The good frames of a visit become templates (unit vectors).
-//! 3. The [`roster`] snapshot gives the best worker, the score, and the margin to the second one.
+//! 3. The [`roster`] snapshot gives the best worker for the mean of the visit's good looks, the
+//!    score, and the margin to the second one. The match threshold follows the number of templates
+//!    ([`config::Threshold`]).
 //! 4. The sightings of one visit agree on a worker, or agree that the face is on no roster entry
 //!    ([`gate::visit`]). The result is a [`gate::claim::Claim`] with its evidence.
 //!    [`gate::passage`] decides on every claim, also on the claim of a card.

@@ -48,7 +48,7 @@ fn a_set_of_faces_is_measured_with_intervals_and_what_it_is_too_small_for_is_sai
     write(set.path(), "s2/notes.txt", b"no photo");
     symlink("nowhere", set.path().join("s3/gone.jpg")).unwrap();
     write(set.path(), "s4/grey.pgm", b"P5\n2 2\n255\n\x00\x01\x02\x03");
-    write(set.path(), "s5/two.jpg", &plan::photo(&[(5, 5), (6, 5)]));
+    write(set.path(), "s5/two.jpg", &plan::photo(&[(5, 5), (5, 6)]));
     write(set.path(), "s6/cut.jpg", &camera::photo("person_a_1.jpg")[..200]);
     write(set.path(), ".hidden/x.jpg", b"");
     write(set.path(), "beside.txt", b"");
