@@ -137,11 +137,16 @@ impl Roster {
         self.workers.get(at)
     }
 
+    /// Returns a worker's templates in sequence.
+    pub(super) fn own(&self, id: &WorkerId) -> &[f32] {
+        let mut workers = self.each();
+        workers.find(|(worker, _)| worker.person.id == *id).map_or(&[], |(_, own)| own)
+    }
+
     /// Returns the cosine of a face and the nearest of a worker's templates; `None` where there are
     /// none.
     pub fn likeness(&self, id: &WorkerId, face: &Template) -> Option<f32> {
-        let (_, own) = self.each().find(|(worker, _)| worker.person.id == *id)?;
-        nearest(own, face.as_slice().try_into().ok()?)
+        nearest(self.own(id), face.as_slice().try_into().ok()?)
     }
 
     /// Returns the worker with the template that is nearest to a face, and the cosine. One worker is

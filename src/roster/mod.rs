@@ -5,6 +5,7 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
+mod advice;
 mod carry_over;
 mod day;
 mod erasing;
@@ -20,6 +21,7 @@ use std::{str::FromStr, sync::Arc};
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
+pub use advice::{Advice, Lack};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};

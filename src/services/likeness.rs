@@ -3,7 +3,7 @@
 use super::{DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked, refusal::Refusal};
 use crate::{
     ledger::{Alike, Score},
-    roster::{self, FaceOnFile, RosterError, WorkerId},
+    roster::{self, Advice, FaceOnFile, RosterError, WorkerId},
 };
 
 /// Minimum score of two photos of one person, taken under any conditions. Photos of two persons
@@ -68,6 +68,12 @@ impl Services {
                 Err(Refusal::DuplicateFace { id, other, name, score, asked }.into())
             }
         }
+    }
+
+    /// Returns what a worker's photos lack.
+    pub(super) fn advice(&self, id: &WorkerId) -> Option<Advice> {
+        let roster = self.roster.borrow().clone();
+        roster.advice(id, self.threshold.in_force(roster.templates()))
     }
 
     /// Returns whether a worker's templates equal those of these faces, in order.
