@@ -1,4 +1,16 @@
 //! What a worker's photos lack, and which further photo would help. Pure.
+//!
+//! Measured on the ORL set of faces, looks at workers that are refused at 0.50:
+//!
+//! | photos of each worker | people 1 to 20 | people 21 to 40 |
+//! |---|---|---|
+//! | one | 0.90 % | 2.44 % |
+//! | two, similarity below 0.75 | 0.14 % | 0.00 % |
+//! | two, 0.75 or above | 0.12 % | 1.21 % |
+//! | three, the least alike two below 0.75 | 0.11 % | 0.00 % |
+//! | three, 0.75 or above | 0.00 % | 0.70 % |
+//!
+//! So alike photos cost some people much and most people nothing. Advice refuses no photo.
 
 use std::fmt;
 
@@ -11,10 +23,12 @@ use crate::{
     words::words,
 };
 
-/// Minimum similarity of photos that show the same light, pose and day.
+/// Minimum similarity of two photos that count as alike: of one light, pose and day.
 const ALIKE: f32 = 0.75;
-/// Maximum distance of a score to the threshold, at which another worker is near.
-const NEAR: f32 = 0.1;
+/// Maximum distance of another worker's score to the threshold, at which that worker is near. It is
+/// the usual margin of the gate. At this distance 3 % of workers have another one near, ten times as
+/// many as at the threshold ([`MatchThreshold::strangers`]).
+const NEAR: f32 = 0.05;
 
 words! {
     /// What a worker's photos lack.
@@ -39,7 +53,7 @@ pub struct Advice {
 
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ADD: &str = "`gatehouse worker photo ID --add`";
+        const ADD: &str = "`gatehouse worker photo ID --add FILE`";
         match (self.lacks, &self.other) {
             (Lack::Second, _) => write!(
                 f,
