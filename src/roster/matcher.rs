@@ -1,8 +1,8 @@
 //! Finds the worker whose template is nearest to a face, by the cosine over all templates.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use super::{Worker, WorkerId};
+use super::{TokenKind, Worker, WorkerId};
 use crate::{
     memory::locked::Numbers,
     vision::{TEMPLATE_LEN, Template},
@@ -17,6 +17,8 @@ pub struct Roster {
     templates: Numbers,
     /// For each template, the index of its worker in `workers`.
     owners: Vec<u32>,
+    /// The cards, by keyed hash, with the index of the worker.
+    tokens: HashMap<[u8; 32], (u32, TokenKind)>,
     /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
 }
@@ -80,6 +82,8 @@ impl Roster {
 
     fn push<'t>(&mut self, worker: Arc<Worker>, templates: impl Iterator<Item = &'t [f32]>) {
         let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let tokens = worker.tokens.iter().map(|token| (token.lookup, (owner, token.kind)));
+        self.tokens.extend(tokens);
         self.workers.push(worker);
         for template in templates {
             self.templates.extend_from_slice(template);
@@ -111,6 +115,12 @@ impl Roster {
     pub fn worker(&self, id: &WorkerId) -> Option<&Arc<Worker>> {
         let at = self.workers.binary_search_by(|w| w.person.id.cmp(id)).ok()?;
         self.workers.get(at)
+    }
+
+    /// Returns the worker of a card, by the keyed hash of its number.
+    pub fn holder(&self, lookup: &[u8; 32]) -> Option<(&Arc<Worker>, TokenKind)> {
+        let (owner, kind) = self.tokens.get(lookup)?;
+        Some((self.workers.get(*owner as usize)?, *kind))
     }
 
     /// Returns the score of a face against a worker's own templates; `None` where there are none.
