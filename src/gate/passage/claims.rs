@@ -54,13 +54,13 @@ impl Machine {
         actions
     }
 
-    /// Takes a claim of a reader. A card that stays there is decided once.
+    /// Takes a claim of a reader. A card that stays there is granted once.
     fn card(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
         let (repeats, lent) = self.shown.shows(&claim);
         if repeats {
             return nothing(Taken::CoolingDown);
         }
-        let event = lent.then(|| SeveralCards {
+        let event = (lent && self.mode != LaneMode::Free).then(|| SeveralCards {
             lane: self.rules.lane.clone(),
             direction: claim.direction,
             person: claim.who.as_ref().ok().map(|worker| worker.person.clone()),
@@ -68,8 +68,8 @@ impl Machine {
         });
         let shown = claim.clone();
         let (taken, mut actions) = self.decide(now, claim, fresh);
-        if matches!(taken, Taken::Granted | Taken::Denied(_) | Taken::DeniedBefore(_)) {
-            self.shown.decided(&shown);
+        if taken == Taken::Granted {
+            self.shown.granted(&shown);
         }
         actions.extend(event.map(|event| Action::SeveralCards { body: event.into() }));
         (taken, actions)

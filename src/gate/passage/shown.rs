@@ -22,8 +22,7 @@ struct Card {
     evidence: Vec<Evidence>,
     first: Monotonic,
     last: Monotonic,
-    /// The lane has granted or denied.
-    decided: bool,
+    granted: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +32,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Remembers a card. Returns whether the lane has decided on it a moment ago, and whether it is
+    /// Remembers a card. Returns whether it was granted and is still there, and whether it is
     /// the last of several cards that are an event.
     pub(super) fn shows(&mut self, claim: &Claim) -> (bool, bool) {
         let (direction, at) = (claim.direction, claim.captured);
@@ -45,24 +44,24 @@ impl Shown {
             let stays = at.since(card.last) <= EQUAL_WITHIN;
             card.last = card.last.max(at);
             if !stays {
-                (card.first, card.decided) = (at, false);
+                (card.first, card.granted) = (at, false);
             }
-            return (card.decided, false);
+            return (card.granted, false);
         }
         if self.cards.len() >= MOST {
             self.cards.pop_front();
         }
         let evidence = claim.evidence.clone();
-        self.cards.push_back(Card { direction, evidence, first: at, last: at, decided: false });
+        self.cards.push_back(Card { direction, evidence, first: at, last: at, granted: false });
         (false, self.are_lent(direction, at))
     }
 
-    /// The lane decided on this claim.
-    pub(super) fn decided(&mut self, claim: &Claim) {
+    /// The lane granted this claim.
+    pub(super) fn granted(&mut self, claim: &Claim) {
         let same =
             |card: &&mut Card| card.direction == claim.direction && card.evidence == claim.evidence;
         if let Some(card) = self.cards.iter_mut().find(same) {
-            card.decided = true;
+            card.granted = true;
         }
     }
 

@@ -1,7 +1,9 @@
 use super::*;
 use crate::{
     config::Secret,
-    roster::{carry_over::tests::enrolment, enroll, load, load_one, remove, reseal},
+    roster::{
+        Enrolment, Identity, carry_over::tests::enrolment, enroll, load, load_one, remove, reseal,
+    },
     store::SCHEMA,
 };
 
@@ -125,12 +127,15 @@ fn i7_a_removed_workers_card_is_gone_and_can_be_given_to_another() {
 #[test]
 fn an_identity_card_opens_for_the_worker_whose_number_it_holds() {
     let mut site = site();
-    let number = enrolment(1).identity.number.to_string();
+    let number = "110101199003070011";
     let tx = site.connection.transaction().unwrap();
+    let resident = Identity::checked(IdType::Resident, number, Default::default(), None).unwrap();
+    let worker = Enrolment { identity: resident, ..enrolment(7) };
+    enroll(&tx, &site.sealer, &worker).unwrap();
     let roster = load(&tx, &site.sealer, "m").unwrap();
-    let (worker, kind) = roster.holder(&id_card_lookup(&site.sealer, &number)).unwrap();
-    assert_eq!((worker.person.id.as_str(), kind), ("W001", TokenKind::IdCard));
-    assert_eq!(roster.holder(&id_card_lookup(&site.sealer, "110101199003070011x")).map(drop), None);
+    let (worker, kind) = roster.holder(&id_card_lookup(&site.sealer, number)).unwrap();
+    assert_eq!((worker.person.id.as_str(), kind), ("W007", TokenKind::IdCard));
+    assert_eq!(roster.holder(&id_card_lookup(&site.sealer, "110101199003070038")).map(drop), None);
 }
 
 #[test]
