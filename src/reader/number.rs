@@ -146,8 +146,12 @@ fn reversed(text: &str) -> Option<u64> {
     whole.then(|| hex(&text)).flatten()
 }
 
+/// Maximum number of decimal digits: five bytes. A longer number may be that of a bank card.
+const DECIMAL_DIGITS: usize = 13;
+
 fn decimal(text: &str) -> Option<u64> {
-    let digits = (3..=20).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
+    let digits =
+        (3..=DECIMAL_DIGITS).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 

@@ -1,52 +1,70 @@
 //! A reader of cards at a pseudo-terminal.
 
 use std::{
-    os::unix::fs::symlink,
+    fs::File,
+    io::{Read, Write},
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::fs::symlink,
+    },
     path::{Path, PathBuf},
 };
 
 use gatehouse::reader::{IdCard, id_card::device::Device};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_serial::{SerialPort, SerialStream};
 
 /// The reader's end of the terminal. Dropping this value unplugs the reader.
 pub struct Reader {
     link: PathBuf,
-    master: Option<SerialStream>,
-    runtime: tokio::runtime::Runtime,
-    // The other end stays open, so that the terminal does not hang up without a gate.
-    _terminal: SerialStream,
+    master: File,
+    // The gate's end stays open, so that the terminal does not hang up without a gate.
+    _terminal: OwnedFd,
 }
 
 impl Reader {
     pub fn plug_in(link: &Path) -> Reader {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let (master, mut terminal) = runtime.block_on(async { SerialStream::pair().unwrap() });
-        terminal.set_exclusive(false).unwrap();
-        symlink(terminal.name().unwrap(), link).unwrap();
-        Reader { link: link.to_owned(), master: Some(master), runtime, _terminal: terminal }
+        let (mut master, mut terminal) = (-1, -1);
+        let mut name = [0_u8; 64];
+        // SAFETY: the name of a pseudo-terminal has fewer than 64 bytes, and the results are checked
+        // before they are used.
+        let made = unsafe {
+            let name = name.as_mut_ptr().cast();
+            let (no_settings, no_size) = (std::ptr::null(), std::ptr::null());
+            libc::openpty(&mut master, &mut terminal, name, no_settings, no_size)
+        };
+        assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: both descriptors are new and belong to no other value. The settings are those of the
+        // terminal.
+        let (master, terminal) = unsafe {
+            let mut settings = std::mem::zeroed();
+            assert_eq!(libc::tcgetattr(terminal, &mut settings), 0);
+            libc::cfmakeraw(&mut settings);
+            assert_eq!(libc::tcsetattr(terminal, libc::TCSANOW, &settings), 0);
+            // A program that the test starts must not keep the terminal open.
+            for end in [master, terminal] {
+                assert_eq!(libc::fcntl(end, libc::F_SETFD, libc::FD_CLOEXEC), 0);
+            }
+            (File::from_raw_fd(master), OwnedFd::from_raw_fd(terminal))
+        };
+        let end = name.iter().position(|byte| *byte == 0).unwrap();
+        symlink(str::from_utf8(&name[..end]).unwrap(), link).unwrap();
+        Reader { link: link.to_owned(), master, _terminal: terminal }
     }
 
     /// Sends bytes to the gate.
     pub fn send(&mut self, bytes: &[u8]) {
-        let master = self.master.as_mut().unwrap();
-        self.runtime.block_on(master.write_all(bytes)).unwrap();
+        self.master.write_all(bytes).unwrap();
     }
 
     /// Answers as the SAM of a reader of identity cards does, with this card on it.
     pub fn answer_with(&mut self, card: IdCard) {
-        let mut master = self.master.take().unwrap();
-        self.runtime.spawn(async move {
+        let mut master = self.master.try_clone().unwrap();
+        // The thread ends with the test's process, or with the terminal.
+        std::thread::spawn(move || {
             let mut device = Device::default();
             device.lay(Some(card));
             let mut bytes = [0; 256];
-            while let Ok(read) = master.read(&mut bytes).await {
-                let answer = device.hear(&bytes[..read]);
-                if master.write_all(&answer).await.is_err() {
+            while let Ok(read) = master.read(&mut bytes) {
+                if master.write_all(&device.hear(&bytes[..read])).is_err() {
                     return;
                 }
             }

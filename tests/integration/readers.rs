@@ -118,7 +118,7 @@ fn unknown_and_lost_cards_open_no_entry_and_each_denial_has_its_reason() {
     readers.exit.send(b"0A1B2C\r");
     assert_eq!(readers.gate.board.line(), "coil 1 on");
     let record = readers.gate.platform.next_on("attendance");
-    assert_eq!(record["flags"], json!(["card_lost"]), "{record}");
+    assert!(record["flags"].as_array().unwrap().contains(&json!("card_lost")), "{record}");
     // It was found again.
     given(&readers.gate.site, "W001", "--add", "662316");
     let record = readers.passes(b"0A1B2C\r");
