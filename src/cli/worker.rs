@@ -2,7 +2,7 @@
 
 mod card;
 mod enroll;
-mod file;
+pub(super) mod file;
 mod import;
 
 use std::process::ExitCode;

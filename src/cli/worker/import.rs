@@ -25,7 +25,7 @@ use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
     roster::{
-        CardChange, WorkerId,
+        CardChange, Lack, WorkerId,
         import::{self, Candidate},
     },
     services::{CardChanged, ChangeCard, Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
@@ -264,7 +264,7 @@ async fn send(
     };
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
-        Ok(Enrolled { worker, result }) => {
+        Ok(Enrolled { worker, result, advice }) => {
             let given = give_cards(client, &id, cards, dry_run).await?;
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
@@ -273,9 +273,12 @@ async fn send(
                 (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
                 _ => None,
             };
-            let notes: Vec<_> = note.map(str::to_owned).into_iter().chain(given).collect();
+            // Most rosters have one photo of each worker, which is no news.
+            let advice = advice.filter(|advice| advice.lacks != Lack::Second);
+            let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
+            let notes: Vec<_> = note.into_iter().chain(given).collect();
             let note = (!notes.is_empty()).then(|| notes.join("; "));
-            Ok(Outcome::well(result, worker.templates, note.as_deref()))
+            Ok(Outcome::well(result, worker.templates, note))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {
             Err(Stopped::Refused(failure))
