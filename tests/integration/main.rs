@@ -49,6 +49,7 @@ mod modbus_peer;
 mod network_camera;
 mod others;
 mod program;
+mod readers;
 mod roster;
 mod sensors;
 mod set_aside;
