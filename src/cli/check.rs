@@ -93,7 +93,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     match loaded.await? {
         Ok(vision) => {
             lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
-            let look_ms = status.and_then(|status| status.vision.look_ms);
+            let look_ms = status.as_ref().and_then(|status| status.vision.look_ms);
             let known = look_ms.map(Duration::from_millis);
             let rules = config.recognition;
             let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
@@ -129,7 +129,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         lines.add("lanes", Err(super::status::NO_LANE.to_owned()));
     }
     for upstream in &config.upstreams {
-        upstream::check(&mut lines, &config, upstream, clock.as_ref()).await;
+        let daemon = (running, status.as_ref());
+        upstream::check(&mut lines, &config, upstream, daemon, clock.as_ref()).await;
     }
     if let Some(address) = config.metrics.listen {
         lines.add("metrics", metrics(address, running).await);

@@ -38,7 +38,21 @@ async fn answered(
     });
     let clock = SystemClock::new().unwrap();
     let broker_at = Broker { host: "127.0.0.1".to_owned(), port, tls: false };
-    let found = probe(&upstream(version), &broker_at, "gw", &clock).await;
+    let upstream = upstream(version);
+    let origin = crate::attendance::Origin {
+        gateway: "gw".into(),
+        project: "p".into(),
+        timezone: jiff::tz::TimeZone::UTC,
+    };
+    let target = Target {
+        upstream: &upstream,
+        broker: &broker_at,
+        gateway: "gw",
+        profile: crate::uplink::profiles::of(&upstream, &origin).unwrap(),
+        daemon_runs: true,
+        clock: &clock,
+    };
+    let found = probe(&target).await;
     let asked = timeout(2 * CLOSE_TIMEOUT, broker).await.expect("a CONNECT for each answer");
     (found, asked.unwrap())
 }
