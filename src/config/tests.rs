@@ -386,7 +386,8 @@ fn a_client_id_and_a_user_are_what_the_operator_of_the_broker_prescribes() {
         &"x".repeat(300),
     ] {
         for key in ["client_id", "username"] {
-            let config = parse(&upstream(key, prescribed)).unwrap();
+            let text = upstream(key, prescribed);
+            let config = Config::parse(Path::new("/etc/g.toml"), &text).unwrap();
             let upstream = &config.upstreams[0];
             let read = if key == "client_id" { &upstream.client_id } else { &upstream.username };
             assert_eq!(read.as_deref(), Some(prescribed));

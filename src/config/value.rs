@@ -53,11 +53,16 @@ const MQTT_TEXT_BYTES: usize = 65_535;
 /// Reads a client id or a user that the operator of a broker prescribes. Everything that MQTT can
 /// carry is taken.
 pub(super) fn mqtt_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    let carried = |text: &str| (1..=MQTT_TEXT_BYTES).contains(&text.len()) && !text.contains('\0');
+    // An address with a login in it was meant for another key, and must not be shown.
+    let address = |text: &str| text.contains("://") && text.contains('@');
+    let carried = |text: &str| {
+        (1..=MQTT_TEXT_BYTES).contains(&text.len()) && !text.contains('\0') && !address(text)
+    };
     formed(
         from,
         |text| carried(text).then(|| Some(text.to_owned())),
-        "not a text that MQTT can carry: 1 to 65535 bytes of UTF-8 without U+0000. Write it as the \
+        "not a text that MQTT can carry: 1 to 65535 bytes of UTF-8 without U+0000, and no \
+         address with a login. Write it as the \
          broker's operator gave it, or leave the key out",
     )
 }

@@ -80,7 +80,7 @@ impl Terms {
     }
 
     /// Notes that a connection that was up ended, with the kinds of messages that it had not proved.
-    /// Returns the part over which it ended, if only one is suspect.
+    /// Returns the part over which it ended, if only one is suspect, and not for the first time.
     pub fn ended(&mut self, unproven: Vec<Unproven>, cause: Cause, now: Monotonic) -> Option<Part> {
         match cause {
             Cause::Retain => self.refuse(Part::Retain, "the broker said so", now),
@@ -99,6 +99,7 @@ impl Terms {
             _ => 1,
         };
         self.suspect = Some((part.clone(), strikes));
+        let is_blamed = strikes > 1 || cause == Cause::Message;
         if !essential && (strikes >= STRIKES || cause == Cause::Message) {
             self.suspect = None;
             let why = match cause {
@@ -107,7 +108,7 @@ impl Terms {
             };
             self.refuse(part.clone(), why, now);
         }
-        Some(part)
+        is_blamed.then_some(part)
     }
 
     /// Returns what the broker forbids, for people.

@@ -20,6 +20,7 @@ pub mod relay;
 pub mod shim;
 pub mod shipped;
 pub mod slave;
+pub mod strict;
 pub mod wall;
 
 use std::{
