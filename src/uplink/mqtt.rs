@@ -23,11 +23,11 @@ use super::{
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     logins::Logins,
-    probe::{NO_REASON, refuses_will},
-    profiles::Profile,
+    probe::{NO_REASON, refused_will},
+    profiles::{Message, Profile},
     route::{ConnectOutcome, Route},
     state::UpstreamState,
-    terms::{Part, Terms},
+    terms::{Part, SAID_SO, Terms},
     tls::Safety,
 };
 use crate::{
@@ -168,8 +168,7 @@ async fn examine(
     let now = context.clock.monotonic();
     let doubts_will = match cause {
         Cause::Retain => {
-            let why = "the broker refuses a connection with a retained will";
-            terms.refuse(Part::Retain, why, now);
+            terms.refuse(Part::Retain, SAID_SO, now);
             return Cause::Other;
         }
         Cause::Qos => {
@@ -188,16 +187,17 @@ async fn examine(
         _ => false,
     };
     if doubts_will && terms.takes(&Part::Will, now) {
-        let options = |with_will: bool| {
+        let options = |retained: Option<bool>| {
             let mut options = options(to, context, terms).ok()?;
             let will = options.will.take()?;
-            options.will = with_will.then_some(will);
+            options.will = retained.map(|r| Message { retained: will.retained && r, ..will });
             Some(options)
         };
-        if refuses_will(cause, options).await {
-            let why = "the broker accepts a connection only without one";
-            terms.refuse(Part::Will, why, context.clock.monotonic());
-            tracing::warn!(upstream = %to.upstream.name, broker = %to.broker, "the broker forbids the will");
+        if let Some(part) = refused_will(cause, options).await {
+            let (upstream, broker) = (&to.upstream.name, to.broker);
+            tracing::warn!(%upstream, %broker, "the broker forbids {part}");
+            let why = "the broker accepts a connection only without";
+            terms.refuse(part, why, context.clock.monotonic());
             return Cause::Other;
         }
     }

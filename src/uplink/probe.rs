@@ -15,6 +15,7 @@ use super::{
     client::{Cause, Client, ClientError, ClientEvent, Limits, Options, refuses_5},
     profiles::Profile,
     state::Certificate,
+    terms::Part,
     tls::Safety,
 };
 use crate::{
@@ -111,8 +112,12 @@ pub async fn probe(target: &Target<'_>) -> Result<Found, String> {
             Cause::Retain if way.retain => way.retain = false,
             Cause::Qos if !way.qos_0 => way.qos_0 = true,
             Cause::NotAuthorised | Cause::HungUp if way.will => {
-                let options = |will| target.options(Way { will, ..way }, &safety).ok();
-                if !refuses_will(ended.cause, options).await {
+                let options = |will: Option<bool>| {
+                    let (will, retain) = (will.is_some(), will.unwrap_or(way.retain));
+                    target.options(Way { will, retain, ..way }, &safety).ok()
+                };
+                let refused = refused_will(ended.cause, options).await;
+                if refused.is_none() {
                     let own = Way { own_id: true, ..way };
                     let id_may_be =
                         !way.own_id && !target.daemon_runs && upstream.client_id.is_some();
@@ -122,7 +127,10 @@ pub async fn probe(target: &Target<'_>) -> Result<Found, String> {
                     way = own;
                     continue;
                 }
-                way.will = false;
+                match refused {
+                    Some(Part::Retain) => way.retain = false,
+                    _ => way.will = false,
+                }
             }
             _ => return Err(refusal),
         }
@@ -138,15 +146,22 @@ pub async fn probe(target: &Target<'_>) -> Result<Found, String> {
 }
 
 /// Finds out whether a broker that has just refused a connection with a will accepts it without
-/// one. After a hang-up it must refuse the will again, because it may only have been away.
-/// `options` makes the options with or without the will.
-pub(super) async fn refuses_will(cause: Cause, options: impl Fn(bool) -> Option<Options>) -> bool {
-    let Some((without, with)) = options(false).zip(options(true)) else { return false };
-    if lets_in(without).await.is_err() {
-        return false;
+/// one: then it refuses the will, or that the will is retained. After a hang-up it must refuse the
+/// will again, because it may only have been away. `options` makes the options without a will
+/// (`None`), or with one that is retained or not.
+pub(super) async fn refused_will(
+    cause: Cause,
+    options: impl Fn(Option<bool>) -> Option<Options>,
+) -> Option<Part> {
+    lets_in(options(None)?).await.ok()?;
+    if cause == Cause::HungUp {
+        let again = lets_in(options(Some(true))?).await;
+        again.err().filter(|ended| ended.cause == Cause::HungUp)?;
     }
-    cause == Cause::NotAuthorised
-        || lets_in(with).await.is_err_and(|ended| ended.cause == Cause::HungUp)
+    match lets_in(options(Some(false))?).await {
+        Ok(_) => Some(Part::Retain),
+        Err(_) => Some(Part::Will),
+    }
 }
 
 async fn lets_in(options: Options) -> Result<Limits, ClientError> {

@@ -23,6 +23,8 @@ use crate::{clock::Monotonic, ledger::WithheldFor};
 const STRIKES: u32 = 3;
 /// Time for which a part that the broker forbids is left out.
 const REFUSED_FOR: Duration = Duration::from_secs(3600);
+/// The broker gave the reason.
+pub(super) const SAID_SO: &str = "the broker said so";
 
 /// A part of the link that a broker may forbid.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +54,8 @@ pub(super) struct Terms {
     refused: BTreeMap<Part, (String, Monotonic)>,
     /// The broker takes messages of QoS 0 only.
     pub qos_0: bool,
+    /// Topics with a message that was larger than the broker takes, and what it takes.
+    too_large: BTreeMap<String, (String, Monotonic)>,
     careful: bool,
     suspect: Option<(Part, u32)>,
     /// Number of hang-ups at CONNECT in succession.
@@ -73,6 +77,18 @@ impl Terms {
         self.refused.insert(part, (why.into(), now));
     }
 
+    /// Notes that a message is larger than the broker takes.
+    pub fn too_large(&mut self, topic: &str, bytes: usize, largest: usize, now: Monotonic) {
+        let why = format!("a message had {bytes} bytes, and it takes {largest}");
+        self.too_large.insert(topic.to_owned(), (why, now));
+    }
+
+    /// Notes a new connection, whose limits may be others.
+    pub fn connected(&mut self) {
+        self.too_large.clear();
+        self.hung_up = 0;
+    }
+
     /// Notes that the broker took a part. Returns whether it had forbidden it.
     pub fn works(&mut self, part: &Part) -> bool {
         self.suspect = self.suspect.take().filter(|(suspect, _)| suspect != part);
@@ -83,7 +99,7 @@ impl Terms {
     /// Returns the part over which it ended, if only one is suspect, and not for the first time.
     pub fn ended(&mut self, unproven: Vec<Unproven>, cause: Cause, now: Monotonic) -> Option<Part> {
         match cause {
-            Cause::Retain => self.refuse(Part::Retain, "the broker said so", now),
+            Cause::Retain => self.refuse(Part::Retain, SAID_SO, now),
             Cause::Qos => self.qos_0 = true,
             _ => {}
         }
@@ -102,6 +118,8 @@ impl Terms {
         let is_blamed = strikes > 1 || cause == Cause::Message;
         if !essential && (strikes >= STRIKES || cause == Cause::Message) {
             self.suspect = None;
+            // A topic is suspected first of being retained.
+            self.refused.retain(|part, (why, _)| *part != Part::Retain || why == SAID_SO);
             let why = match cause {
                 Cause::Message => "the broker ended the connection over it, and said so".to_owned(),
                 _ => format!("the broker ended {strikes} connections over it"),
@@ -113,12 +131,15 @@ impl Terms {
 
     /// Returns what the broker forbids, for people.
     pub fn without(&self) -> Vec<Without> {
-        let one = |(part, (why, since)): (&Part, &(String, Monotonic))| Without {
-            what: part.to_string(),
+        let one = |(what, (why, since)): (String, &(String, Monotonic))| Without {
+            what,
             why: why.clone(),
             since: *since,
         };
-        self.refused.iter().map(one).collect()
+        let refused = self.refused.iter().map(|(part, why)| (part.to_string(), why));
+        let large = self.too_large.iter();
+        let large = large.map(|(topic, why)| (Part::Topic(topic.clone()).to_string(), why));
+        refused.chain(large).map(one).collect()
     }
 }
 

@@ -134,7 +134,9 @@ impl Strict {
                     let habits = broker.habits.lock().unwrap().clone();
                     let to = stream.try_clone().unwrap();
                     let (version, acknowledged, prefix) = (4, 0, String::new());
-                    let mut session = Session { broker, habits, to, version, acknowledged, prefix };
+                    let subscribed = BTreeSet::new();
+                    let mut session =
+                        Session { broker, habits, to, version, acknowledged, prefix, subscribed };
                     // The end of a connection is as good as an error.
                     let _ = session.serve(stream);
                     let _ = session.to.shutdown(std::net::Shutdown::Both);
@@ -176,6 +178,7 @@ struct Session {
     acknowledged: u64,
     /// The topics before their last part.
     prefix: String,
+    subscribed: BTreeSet<String>,
 }
 
 /// The connection ends here.
@@ -351,6 +354,8 @@ impl Session {
             self.end(way)?;
             granted = if self.version == 5 { NOT_AUTHORISED } else { 0x80 };
         }
+        let mut at = 2 + usize::from(self.version == 5);
+        self.subscribed.insert(text(rest, &mut at));
         let properties: &[u8] = if self.version == 5 { &[0] } else { &[] };
         self.send(0x90, &[&id[..], properties, &[granted]].concat())
     }
@@ -399,6 +404,12 @@ impl Session {
                 0 => self.send(0x40, &id)?,
                 code => self.send(0x40, &[id[0], id[1], code, 0])?,
             }
+        }
+        if way.is_none() && self.subscribed.contains(&topic) {
+            let properties: &[u8] = if self.version == 5 { &[0] } else { &[] };
+            let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
+            let head = [&length, topic.as_bytes(), properties].concat();
+            self.send(0x30, &[&head, &rest[at..]].concat())?;
         }
         self.prefix = topic.rsplit_once('/').unwrap().0.to_owned();
         Ok(())

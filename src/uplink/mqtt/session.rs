@@ -12,12 +12,14 @@ mod inbound;
 mod rows;
 mod work;
 
+pub(super) use self::accessories::options;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use self::earlier::Earlier;
@@ -29,10 +31,10 @@ use crate::{
     ledger::{self, LedgerError, SignedAck, WithheldFor},
     uplink::{
         authority::Authority,
-        client::{Cause, Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES, Options},
+        client::{Cause, Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
-        profiles::{self, Online, Profile},
+        profiles::{self, Profile},
         state::UpstreamState,
         terms::{Part, Proofs, Sort, Stub, Terms},
         tls::Safety,
@@ -51,8 +53,6 @@ const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
 const NO_SUBSCRIBER: &str = "the broker took a record and reports no subscriber for it: the \
                              platform must subscribe, and ask for missing records \
                              (attendance.resend)";
-/// Timeout for the last messages at shutdown.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The target of a connection, and how to reach it.
 #[derive(Clone, Copy)]
@@ -162,22 +162,6 @@ pub(super) async fn session(
     // Rows that were acknowledged before the connection ended are not sent again.
     let settled = if session.connected { session.settle().await } else { Ok(()) };
     ended.and(settled)
-}
-
-/// Returns the options of the daemon's own connection, with what the broker takes.
-pub(super) fn options(to: To<'_>, context: &Context, terms: &Terms) -> Result<Options, LinkError> {
-    let now = context.clock.monotonic();
-    let client_id = to.upstream.client_id(&context.origin.gateway);
-    let mut options = Options::new(to.upstream, to.broker, to.version, to.safety, client_id)?;
-    (options.lasting, options.qos_0) = (true, terms.qos_0);
-    options.will = match terms.takes(&Part::Will, now) {
-        true => to.profile.offline()?,
-        false => None,
-    };
-    if let Some(will) = &mut options.will {
-        will.retained &= terms.takes(&Part::Retain, now);
-    }
-    Ok(options)
 }
 
 fn every(period: Duration) -> Interval {
@@ -395,7 +379,7 @@ impl Session<'_> {
         if self.terms.takes(&Part::Will, now) {
             self.terms.works(&Part::Will);
         }
-        self.terms.hung_up = 0;
+        self.terms.connected();
         self.tell();
         self.asked_at = now;
         tracing::info!(upstream = %self.to.upstream.name, broker = %self.to.broker, "link is up");
@@ -434,36 +418,5 @@ impl Session<'_> {
         self.state.send_modify(|s| s.stalls += 1);
         let (broker, problem) = (self.to.broker.to_string(), problem.to_owned());
         Err(LinkError::Connection { broker, problem, cause })
-    }
-
-    async fn publish_status(&mut self, online: &watch::Receiver<Online>) -> Result<(), LinkError> {
-        let name = self.to.upstream.name.clone();
-        let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
-        let (outbox, _) = counted.await?;
-        // A certificate may have been renewed while the connection stands.
-        let certificates = self.to.safety.certificates();
-        self.state.send_modify(|s| s.certificates = certificates);
-        let online = Online { outbox, ..online.borrow().clone() };
-        let status = self.to.profile.status(&online)?;
-        status.map_or(Ok(()), |status| self.publish_accessory(status).map(drop))
-    }
-
-    /// Publishes the offline status, and takes in acknowledgements on their way, for at most
-    /// [`SHUTDOWN_TIMEOUT`].
-    async fn shut_down(&mut self) -> Result<(), LinkError> {
-        let offline = self.to.profile.offline()?;
-        let said = offline.map_or(Ok(false), |offline| self.publish_accessory(offline));
-        if said.is_ok() && self.client.disconnect().is_ok() {
-            let drained = async {
-                while let Ok(event) = self.client.next().await {
-                    let now = self.context.clock.monotonic();
-                    if self.handle(Ok(event), now).await.is_err() {
-                        break;
-                    }
-                }
-            };
-            let _ = timeout(SHUTDOWN_TIMEOUT, drained).await;
-        }
-        Ok(())
     }
 }

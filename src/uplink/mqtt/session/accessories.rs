@@ -1,17 +1,40 @@
 //! Sends what the broker takes: rows, or stubs in their place, and accessories as far as they are
 //! not forbidden.
 
-use super::{Session, rows::limit_key, work::Row};
+use std::time::Duration;
+
+use tokio::{sync::watch, time::timeout};
+
+use super::{Session, To, rows::limit_key, work::Row};
 use crate::{
     ledger::{self, LedgerError, WithheldFor},
     store::{Priority, meta},
     uplink::{
-        client::Limits,
-        link::LinkError,
-        profiles,
-        terms::{Part, Proof, Sort, Stub},
+        client::{Limits, Options},
+        link::{Context, LinkError},
+        profiles::{self, Online},
+        terms::{Part, Proof, SAID_SO, Sort, Stub, Terms},
     },
 };
+
+/// Timeout for the last messages at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns the options of the daemon's own connection, with what the broker takes.
+pub fn options(to: To<'_>, context: &Context, terms: &Terms) -> Result<Options, LinkError> {
+    let now = context.clock.monotonic();
+    let client_id = to.upstream.client_id(&context.origin.gateway);
+    let mut options = Options::new(to.upstream, to.broker, to.version, to.safety, client_id)?;
+    (options.lasting, options.qos_0) = (true, terms.qos_0);
+    options.will = match terms.takes(&Part::Will, now) {
+        true => to.profile.offline()?,
+        false => None,
+    };
+    if let Some(will) = &mut options.will {
+        will.retained &= terms.takes(&Part::Retain, now);
+    }
+    Ok(options)
+}
 
 /// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
 fn packet_bytes(message: &profiles::Message) -> usize {
@@ -34,8 +57,7 @@ impl Session<'_> {
         let largest = limits.largest.and_then(|bytes| usize::try_from(bytes).ok());
         self.largest = self.largest.min(largest.unwrap_or(self.largest));
         if limits.no_retain {
-            let why = "the broker's CONNACK says that it keeps none (Retain Available 0)";
-            self.terms.refuse(Part::Retain, why, now);
+            self.terms.refuse(Part::Retain, SAID_SO, now);
         }
         self.terms.qos_0 |= limits.qos_0;
         self.qos_0 = self.terms.qos_0;
@@ -108,8 +130,10 @@ impl Session<'_> {
         }
         let bytes = packet_bytes(&message);
         if bytes > self.largest {
-            let upstream = &self.to.upstream.name;
-            tracing::warn!(%upstream, topic = message.topic, bytes, "a message is too large for the broker and is left out");
+            let (upstream, largest) = (&self.to.upstream.name, self.largest);
+            tracing::warn!(%upstream, topic = message.topic, bytes, largest, "a message is too large for the broker and is left out");
+            self.terms.too_large(&message.topic, bytes, largest, now);
+            self.tell();
             return Ok(false);
         }
         message.retained &= self.terms.takes(&Part::Retain, now);
@@ -180,6 +204,40 @@ impl Session<'_> {
             tracing::info!(upstream = %self.to.upstream.name, first, last, "records that stood aside are sent");
             self.struck_upto = self.struck_upto.min(first.saturating_sub(1));
             self.delivery.again(first, last);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn publish_status(
+        &mut self,
+        online: &watch::Receiver<Online>,
+    ) -> Result<(), LinkError> {
+        let name = self.to.upstream.name.clone();
+        let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
+        let (outbox, _) = counted.await?;
+        // A certificate may have been renewed while the connection stands.
+        let certificates = self.to.safety.certificates();
+        self.state.send_modify(|s| s.certificates = certificates);
+        let online = Online { outbox, ..online.borrow().clone() };
+        let status = self.to.profile.status(&online)?;
+        status.map_or(Ok(()), |status| self.publish_accessory(status).map(drop))
+    }
+
+    /// Publishes the offline status, and takes in acknowledgements on their way, for at most
+    /// [`SHUTDOWN_TIMEOUT`].
+    pub(super) async fn shut_down(&mut self) -> Result<(), LinkError> {
+        let offline = self.to.profile.offline()?;
+        let said = offline.map_or(Ok(false), |offline| self.publish_accessory(offline));
+        if said.is_ok() && self.client.disconnect().is_ok() {
+            let drained = async {
+                while let Ok(event) = self.client.next().await {
+                    let now = self.context.clock.monotonic();
+                    if self.handle(Ok(event), now).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(SHUTDOWN_TIMEOUT, drained).await;
         }
         Ok(())
     }

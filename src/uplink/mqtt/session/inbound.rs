@@ -164,9 +164,7 @@ impl Session<'_> {
     /// lost reply, but a command without a receipt would come again with each connection.
     pub(super) fn answer(&mut self, message: Box<Message>, answer: Option<Vec<u8>>) {
         self.receipt(message);
-        match answer {
-            Some(reply) => self.later.extend(self.to.profile.reply(reply).map(Later::Reply)),
-            None => {}
-        }
+        let reply = answer.and_then(|reply| self.to.profile.reply(reply));
+        self.later.extend(reply.map(Later::Reply));
     }
 }
