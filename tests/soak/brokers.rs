@@ -101,8 +101,8 @@ fn is_safe(site: &Site, broker: &Strict) -> u64 {
     let file = site.path("data/gatehouse.db");
     let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
-    let rows = "SELECT seq, lower(hex(leaf)), EXISTS (SELECT 1 FROM outbox o WHERE o.seq = e.seq)
-                FROM entry e WHERE seq IS NOT NULL ORDER BY seq";
+    let rows = "SELECT seq, lower(hex(leaf)), seq IN (SELECT seq FROM outbox)
+                FROM entry WHERE seq IS NOT NULL ORDER BY seq";
     let mut rows = database.prepare(rows).unwrap();
     let rows = rows.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))).unwrap();
     // The database is read before the platform, which may have got more meanwhile.

@@ -76,6 +76,12 @@ pub(super) fn error_of_v5(error: v5::ConnectionError, connected: bool) -> Client
         ConnectionError as E, StateError,
         mqttbytes::v5::{ConnectReturnCode as Code, DisconnectReasonCode as Reason},
     };
+    // An alert of TLS 1.3 may come with the first bytes that are read. Its chain of sources is broken
+    // there.
+    let error = match error {
+        E::MqttState(StateError::Deserialization(v5::mqttbytes::Error::Io(io))) => E::Io(io),
+        error => error,
+    };
     let cause = match &error {
         E::ConnectionRefused(code) => match code {
             Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion => Cause::Version,
