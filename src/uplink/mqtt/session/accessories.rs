@@ -59,7 +59,7 @@ impl Session<'_> {
         if limits.no_retain {
             self.terms.refuse(Part::Retain, SAID_SO, now);
         }
-        self.terms.qos_0 |= limits.qos_0;
+        self.terms.qos_0 = limits.qos_0;
         self.qos_0 = self.terms.qos_0;
         if self.qos_0 && self.to.upstream.ack == crate::config::Ack::Broker {
             return Err(self.failed(
