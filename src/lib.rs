@@ -11,7 +11,9 @@
 //! 2. A [`vision`] worker ([`gate::vision_pool`]) looks for motion in the frame. Where something
 //!    moves, or a recent frame had a face, the worker searches the frame and follows the nearest
 //!    face. The good frames of a visit become templates (unit vectors).
-//! 3. The [`roster`] snapshot gives the best worker, the score, and the margin to the second one.
+//! 3. The [`roster`] snapshot gives the best worker for the mean of the visit's good looks, the
+//!    score, and the margin to the second one. The match threshold follows the number of templates
+//!    ([`config::Threshold`]).
 //! 4. The sightings of one visit agree on a worker, or agree that the face is on no roster entry
 //!    ([`gate::visit`]). The result is a [`gate::claim::Claim`] with its evidence.
 //!    [`gate::passage`] decides on every claim, also on the claim of a card.
@@ -41,6 +43,7 @@
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
+//! | [`reader`] | card readers: a file a protocol, the serial line of each, a simulated SAM |
 //! | [`config`] | strict TOML to domain types |
 //! | [`store`] | the one database and its one writer thread; sealing and signing keys; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
@@ -48,6 +51,7 @@
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`evaluate`] | error rates of the recognition on a set of photos |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
@@ -152,6 +156,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod evaluate;
 pub mod evidence;
 pub(crate) mod failpoint;
 #[cfg(any(test, fuzzing))]
@@ -159,6 +164,7 @@ pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod memory;
+pub mod reader;
 pub mod roster;
 pub mod services;
 pub(crate) mod status;

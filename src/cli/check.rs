@@ -1,6 +1,7 @@
 //! `gatehouse check`: checks each part by itself, and prints a line for each: ok, or the problem
 //! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
+mod cards;
 mod machine;
 mod secrets;
 mod upstream;
@@ -18,16 +19,20 @@ use super::Context;
 use crate::{
     camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
-    config::{self, CameraSource, Config, Mode, Recognition, Secret, Storage, TurnstileDriver},
+    config::{
+        self, CameraSource, Config, Mode, Recognition, Secret, Storage, Threshold, TurnstileDriver,
+    },
     control::Request,
     gate::{
         pace::Capacity,
         vision_pool::{self, probe},
     },
-    status::{Part, Status},
+    roster,
+    status::{Part, ReaderStatus, Status, threshold_low},
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
+    words::counted,
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,8 +67,19 @@ impl Lines {
     }
 }
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+#[derive(clap::Args)]
+pub(super) struct Check {
+    /// Only listen to this reader for 10 s, and show the cards that it reads; needs the port, so
+    /// stop the daemon first
+    #[arg(long, value_name = "NAME")]
+    reader: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
+    if let Some(name) = check.reader {
+        return listen(context, &config, &name).await;
+    }
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     let mut lines = Lines::default();
@@ -104,7 +120,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         Err(e) => lines.add("models", Err(e.to_string())),
     }
     secrets::check(&mut lines, &config);
-    lines.add("storage", storage(&config, running));
+    let mut templates = status.as_ref().map(|status| status.roster.templates);
+    lines.add("storage", storage(&config, running, &mut templates));
+    threshold(&mut lines, config.recognition.threshold, templates);
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
     }
@@ -123,6 +141,11 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         for camera in &lane.cameras {
             let name = format!("camera {}/{}", lane.name, camera.direction);
             lines.add(name.clone(), source(name, camera, running).await);
+        }
+        for reader in &lane.readers {
+            let shown = status.as_ref().and_then(|status| shown(status, &reader.name));
+            let found = cards::check(reader, running, shown, clock.clone()).await;
+            lines.add(format!("reader {}", reader.name), found);
         }
     }
     if config.lanes.is_empty() {
@@ -167,6 +190,33 @@ fn speed(
     Ok((capacity, look))
 }
 
+/// Shows what a reader reads.
+async fn listen(context: &Context, config: &Config, name: &str) -> anyhow::Result<ExitCode> {
+    let mut readers = config.lanes.iter().flat_map(|lane| &lane.readers);
+    let Some(reader) = readers.clone().find(|reader| reader.name == name) else {
+        let names: Vec<_> = readers.by_ref().map(|reader| reader.name.as_str()).collect();
+        anyhow::bail!("there is no reader {name:?} in the configuration; there are: {names:?}");
+    };
+    if UnixStream::connect(&config.control.socket).await.is_ok() {
+        anyhow::bail!(
+            "the daemon uses reader {name}: stop it first, or see `gatehouse lane watch`, which \
+             shows each card that a lane gets"
+        );
+    }
+    let clock = Arc::new(SystemClock::new()?);
+    let said = |detail: String| {
+        let line = Line { check: format!("reader {name}"), ok: true, warning: false, detail };
+        context.print(&line, |line| format!("{}: {}", line.check, line.detail))
+    };
+    let read = cards::listen(reader, clock, said).await?;
+    Ok(if read { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the reader as the daemon shows it.
+fn shown<'s>(status: &'s Status, reader: &str) -> Option<&'s ReaderStatus> {
+    status.lanes.iter().flat_map(|lane| &lane.readers).find(|shown| shown.name == reader)
+}
+
 fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {
     match capacity.too_slow() {
         Some(problem) if capacity.misses_decisions() => lines.add("speed", Err(problem)),
@@ -175,9 +225,28 @@ fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {
     }
 }
 
-fn storage(config: &Config, running: bool) -> Result<String, String> {
+/// Adds whether the match threshold suits the roster.
+fn threshold(lines: &mut Lines, threshold: Threshold, templates: Option<usize>) {
+    // Without a roster to read, the line of the daemon or the storage gives the reason.
+    let Some(templates) = templates else { return };
+    let in_force = threshold.in_force(templates);
+    match threshold.too_low(templates) {
+        Some(share) => lines.warn("threshold", threshold_low(in_force, templates, share)),
+        None => {
+            let templates = counted(templates as u64, "template");
+            lines.add("threshold", Ok(format!("{} for {templates}", in_force.cosine())));
+        }
+    }
+}
+
+fn storage(
+    config: &Config,
+    running: bool,
+    templates: &mut Option<usize>,
+) -> Result<String, String> {
     let dir = &config.storage.dir;
     if !dir.exists() {
+        *templates = Some(0);
         let parent = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
         let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
         return match writable {
@@ -192,7 +261,8 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     let found = if running {
         "is in use by the daemon"
     } else {
-        store::examine(&config.storage).map_err(|e| e.to_string())?;
+        let read = store::examine(&config.storage, roster::count_templates);
+        *templates = Some(read.map_err(|e| e.to_string())?.unwrap_or(0));
         "is not damaged"
     };
     let (free, _) = store::space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;

@@ -10,6 +10,7 @@ mod check;
 mod command;
 #[cfg(feature = "demo")]
 mod demo;
+mod evaluate;
 mod evidence;
 mod key;
 mod lane;
@@ -82,9 +83,10 @@ enum Command {
     Demo,
     /// Check the configuration, models, devices, storage, clock and upstreams; needs no daemon
     #[command(
-        after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml"
+        after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml\n  \
+                      gatehouse check --reader north-card"
     )]
-    Check,
+    Check(check::Check),
     /// Show the daemon's state and what needs attention
     #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
     Status,
@@ -114,6 +116,8 @@ enum Command {
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
+    /// Measure the accuracy of the recognition on a folder of photos
+    Evaluate(evaluate::Arguments),
     /// Measure the speed of this machine, by stage
     Bench(bench::Arguments),
 }
@@ -311,7 +315,7 @@ pub fn main() -> ExitCode {
             Command::Run => run::run(&context).await,
             #[cfg(feature = "demo")]
             Command::Demo => demo::run(&context).await,
-            Command::Check => check::run(&context).await,
+            Command::Check(check) => check::run(&context, check).await,
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,
             Command::Roster(command) => roster::run(&context, command).await,
@@ -322,6 +326,7 @@ pub fn main() -> ExitCode {
             Command::Command(command) => command::run(&context, command),
             Command::Ledger(command) => ledger::run(&context, command),
             Command::Key(command) => key::run(&context, command).await,
+            Command::Evaluate(arguments) => evaluate::run(&context, arguments),
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }
     });

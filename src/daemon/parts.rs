@@ -24,6 +24,7 @@ pub(super) struct Parts {
     pub(super) feeds: Vec<CameraFeed>,
     pub(super) captures: Vec<thread::JoinHandle<()>>,
     pub(super) turnstiles: Vec<JoinHandle<()>>,
+    pub(super) readers: Vec<ReaderFeed>,
     pub(super) taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
 }
 
@@ -52,7 +53,6 @@ impl Parts {
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
             faces: FaceRules {
-                threshold: built.config.recognition.threshold,
                 frames_to_agree: built.config.recognition.frames_to_agree,
                 model: vision.embedder_name().to_owned(),
                 cameras: Direction::BOTH.map(|direction| {
@@ -92,6 +92,14 @@ impl Parts {
                 slot,
             });
         }
+        let mut readers = Vec::new();
+        for reader in &lane.readers {
+            let (readings, state) = reader::spawn(reader, built.clock.clone(), cancel.clone());
+            let (name, direction) = (reader.name.clone(), reader.direction);
+            let panel = ReaderPanel { name: name.clone(), direction, driver: reader.driver, state };
+            self.readers.push(ReaderFeed { name, direction, lane: presents.clone(), readings });
+            readers.push(panel);
+        }
         let task = lane::LaneTask {
             rules,
             confirms,
@@ -130,6 +138,7 @@ impl Parts {
             turnstile: turnstile_state,
             fire_input: lane.fire_input,
             cameras,
+            readers,
             watchers,
         });
         Ok(())

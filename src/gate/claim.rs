@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    config::Direction,
-    ledger::{Actor, Evidence},
+    config::{Direction, MatchThreshold},
+    ledger::{Actor, Evidence, Flag},
     roster::{Day, Person, Worker, WorkerId},
 };
 
@@ -25,6 +25,8 @@ pub struct Sighting {
     /// The pace of the looks at this camera.
     pub pace: Pace,
     pub sighted: Sighted,
+    /// The threshold with which the roster was compared.
+    pub threshold: MatchThreshold,
     pub roster_version: u64,
     /// The date at the site, as far as it is known.
     pub today: Day,
@@ -54,6 +56,7 @@ pub struct Claim {
     /// The worker, or the reason why there is none.
     pub who: Result<Arc<Worker>, Reason>,
     pub evidence: Vec<Evidence>,
+    pub flags: Vec<Flag>,
     /// The visit before a camera; `None` for a reader.
     pub visit: Option<u64>,
     /// Time of the last piece of evidence.

@@ -5,6 +5,8 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
+mod advice;
+mod cards;
 mod carry_over;
 mod day;
 mod erasing;
@@ -20,6 +22,11 @@ use std::{str::FromStr, sync::Arc};
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
+pub use advice::{Advice, Lack};
+pub use cards::{
+    CARDS_MAX, CardChange, CardShown, LOST_MAX, Token, TokenKind, card_lookup, cards, change_card,
+    id_card_lookup,
+};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -30,11 +37,11 @@ pub use erasing::{
 };
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
-pub use matcher::{Match, Roster};
+pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
-    must_exist, remove, set_state, update, version,
+    Erased, Faces, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
+    load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};
@@ -68,6 +75,18 @@ pub enum RosterError {
          under another id"
     )]
     Damaged(WorkerId),
+    #[error(
+        "this card belongs to worker {other}{}; take it back first, with `gatehouse worker card \
+         {other} --remove NUMBER`",
+        if *.lost { ", who lost it" } else { "" }
+    )]
+    CardTaken { other: WorkerId, lost: bool },
+    #[error("this card of worker {id} is {change} already")]
+    CardUnchanged { id: WorkerId, change: CardChange },
+    #[error("worker {0} has no such card; see `gatehouse worker card {0}`")]
+    NoSuchCard(WorkerId),
+    #[error("worker {id} has {most} of these cards, the maximum; take one back first")]
+    TooManyCards { id: WorkerId, most: usize },
     #[error("{field}: {problem}")]
     Invalid { field: &'static str, problem: String },
     /// All faults of one person's data.
@@ -210,6 +229,9 @@ pub struct Worker {
     pub state_reason: Option<String>,
     /// Number of templates.
     pub templates: u32,
+    /// What a reader may read of the worker; only in the gates' snapshot.
+    #[serde(skip)]
+    pub tokens: Vec<Token>,
 }
 
 words! {
@@ -240,7 +262,7 @@ impl Worker {
     /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
-        Worker { person, terms, state, state_reason: None, templates: 0 }
+        Worker { person, terms, state, state_reason: None, templates: 0, tokens: Vec::new() }
     }
 
     /// Returns the worker's standing. While the clock is not trusted, only an admission that had

@@ -11,6 +11,7 @@
 //! | `enrolment` | enrolls workers, for the first time or again |
 //! | `update` | updates workers; the new data of a worker (pure) |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
+//! | `cards` | gives cards to workers, takes them back |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `deletion` | erases faces that are over, also in databases that were set aside |
@@ -33,6 +34,7 @@
 
 mod asked;
 mod attendance;
+mod cards;
 mod checking;
 mod command_counts;
 mod confirmation;
@@ -66,6 +68,7 @@ use self::refusal::Refusal;
 pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
+    cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
@@ -87,7 +90,7 @@ use crate::{
     attendance::Origin,
     camera::{CameraState, Slot},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site},
+    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
     gate::{
         lane::{self, LaneState},
         pace::Capacity,
@@ -95,6 +98,7 @@ use crate::{
     },
     ledger::{Actor, HeadState, Ledger, Retention, Via, audit::Finding},
     memory::Memory,
+    reader::{ReaderDriver, ReaderState},
     roster::Roster,
     store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -123,6 +127,18 @@ pub struct CameraPanel {
     pub slot: Arc<Slot>,
 }
 
+/// A reader, as `status` shows it.
+pub struct ReaderPanel {
+    /// The reader's name in the configuration.
+    pub name: String,
+    /// The direction of the people who use it.
+    pub direction: Direction,
+    /// Its protocol.
+    pub driver: ReaderDriver,
+    /// The state of its task.
+    pub state: watch::Receiver<ReaderState>,
+}
+
 /// A lane, as `status` shows it and `lane release` reaches it.
 pub struct LanePanel {
     /// The lane's name in the configuration.
@@ -137,6 +153,8 @@ pub struct LanePanel {
     pub fire_input: Option<u16>,
     /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
+    /// The lane's readers.
+    pub readers: Vec<ReaderPanel>,
     /// The persons who watch the lane.
     pub watchers: lane::Watchers,
 }
@@ -238,8 +256,8 @@ pub struct Services {
     pub exporter: watch::Receiver<Option<ExporterDown>>,
     /// Minimum quality of an enrolment's faces.
     pub face_limits: FaceLimits,
-    /// Minimum score at which two templates are the same person.
-    pub threshold: MatchThreshold,
+    /// How the match threshold is chosen.
+    pub threshold: Threshold,
     /// The rules for enrolments, and the group of users who may change things.
     pub roster_rules: RosterRules,
     /// How long entries are kept.
@@ -273,6 +291,11 @@ pub struct Services {
 }
 
 impl Services {
+    /// Returns the match threshold in force: the score from which on a face is a worker's.
+    pub fn threshold_in_force(&self) -> MatchThreshold {
+        self.threshold.in_force(self.roster.borrow().templates())
+    }
+
     /// Refuses a user who may only read.
     pub fn may_change(&self, by: &Actor) -> Result<(), Failure> {
         may_change(self.roster_rules.admin_group.as_deref(), by)

@@ -7,10 +7,25 @@ use jiff::{Timestamp, civil::Date};
 
 use crate::{
     clock::Support,
+    config::{MatchThreshold, STRANGERS, Threshold},
     ledger::DeletedWhat,
     store::{RESERVE, Room},
     words::counted,
 };
+
+/// Returns the words on a fixed threshold that is too low for the roster.
+pub fn threshold_low(fixed: MatchThreshold, templates: usize, strangers: f64) -> String {
+    let advised = Threshold::ByRoster.in_force(templates);
+    format!(
+        "recognition.threshold = {} is too low for {}: it lets in {:.1} % of strangers, and at most {:.1} \
+         % should pass. Delete the line, so that the threshold follows the roster, or set {:.3}",
+        fixed.cosine(),
+        counted(templates as u64, "template"),
+        strangers * 100.0,
+        STRANGERS * 100.0,
+        advised.cosine()
+    )
+}
 
 /// What is wrong with a part.
 pub enum Remedy<'a> {
@@ -44,6 +59,12 @@ pub enum Remedy<'a> {
     RosterDamaged {
         values: u64,
     },
+    /// The configuration fixes a threshold that is too low for the roster.
+    ThresholdLow {
+        fixed: MatchThreshold,
+        templates: usize,
+        strangers: f64,
+    },
     EventsLost {
         events: u64,
     },
@@ -62,6 +83,11 @@ pub enum Remedy<'a> {
     FireAlarm,
     ModelFailed {
         frames: u64,
+    },
+    /// A reader sends what cannot be read.
+    Unreadable {
+        times: u64,
+        what: &'a str,
     },
     NotSubscribed {
         reason: &'a str,
@@ -191,6 +217,9 @@ impl fmt::Display for Remedy<'_> {
                  remove them and enrol them again",
                 counted(*values, "sealed value")
             ),
+            Remedy::ThresholdLow { fixed, templates, strangers } => {
+                f.write_str(&threshold_low(*fixed, *templates, *strangers))
+            }
             Remedy::EventsLost { events } => write!(
                 f,
                 "{} came faster than the lane could record, and lost: see the log",
@@ -212,6 +241,9 @@ impl fmt::Display for Remedy<'_> {
             Remedy::FireAlarm => f.write_str("the fire alarm's input is on"),
             Remedy::ModelFailed { frames } => {
                 write!(f, "a model failed on {}: see the log", counted(*frames, "frame"))
+            }
+            Remedy::Unreadable { times, what } => {
+                write!(f, "{what} ({} since the start)", counted(*times, "time"))
             }
             Remedy::NotSubscribed { reason } => write!(
                 f,

@@ -33,6 +33,7 @@ mod device;
 mod disk;
 mod docs;
 mod doors;
+mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
@@ -48,6 +49,7 @@ mod modbus_peer;
 mod network_camera;
 mod others;
 mod program;
+mod readers;
 mod roster;
 mod sensors;
 mod set_aside;
