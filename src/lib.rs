@@ -92,7 +92,8 @@
 //! - **I2** A ledger entry is never changed or removed; a correction is a new entry. When its
 //!   retention is over (`site.settled_on`), its bytes are deleted; its leaf hash and place stay.
 //!   The deletion is announced by an entry, and is an entry itself.
-//! - **I3** An outbox row is deleted on the broker's acknowledgement (PUBACK). With
+//! - **I3** An outbox row is deleted on the broker's acknowledgement (PUBACK). Of a
+//!   record that the broker does not take, a stub goes, and the row stands aside. With
 //!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq. A row for
 //!   which its profile has no message is deleted unsent, and is counted. First deliveries rise in
 //!   seq, except that new records overtake records that waited. A possible repeat is marked outside

@@ -152,7 +152,8 @@ pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitC
         lines.add("lanes", Err(super::status::NO_LANE.to_owned()));
     }
     for upstream in &config.upstreams {
-        upstream::check(&mut lines, &config, upstream, clock.as_ref()).await;
+        let daemon = (running, status.as_ref());
+        upstream::check(&mut lines, &config, upstream, daemon, clock.as_ref()).await;
     }
     if let Some(address) = config.metrics.listen {
         lines.add("metrics", metrics(address, running).await);

@@ -149,14 +149,19 @@ fn human(status: &Status) -> String {
     for upstream in &status.upstreams {
         let _ = writeln!(
             out,
-            "upstream  {}: {} ({}), {} waiting{}; {} sent, {} of these resent",
+            "upstream  {}: {} ({}{}), {} waiting{}{}; {} sent, {} of these resent",
             upstream.link.name,
             up(upstream.link.connected),
             upstream.link.broker,
+            upstream.link.version.map(|v| format!(", MQTT {}", v.word())).unwrap_or_default(),
             known(upstream.outbox),
             match upstream.link.acknowledged_upto {
                 Some(upto) => format!(", acknowledged by the platform up to {upto}"),
                 None => String::new(),
+            },
+            match upstream.link.withheld {
+                0 => String::new(),
+                rows => format!(", {rows} withheld"),
             },
             upstream.link.published,
             upstream.link.repeated

@@ -364,10 +364,37 @@ fn names_that_become_part_of_topics_are_plain() {
         for text in [
             format!("[site]\nproject_code = {name}\n"),
             format!("{SITE}gateway_id = {name}\n"),
-            format!("{SITE}[[upstream]]\nbroker = \"mqtt://localhost\"\nclient_id = {name}\n"),
+            format!("{SITE}[[upstream]]\nbroker = \"mqtt://localhost\"\nname = {name}\n"),
         ] {
             let message = refusal(&text);
             assert!(message.contains("1 to 64 characters of A-Z, a-z, 0-9, - and _,"), "{message}");
         }
+    }
+}
+
+#[test]
+fn a_client_id_and_a_user_are_what_the_operator_of_the_broker_prescribes() {
+    let upstream = |key: &str, text: &str| {
+        let text = toml::Value::from(text);
+        format!("{SITE}[[upstream]]\nbroker = \"mqtt://localhost\"\n{key} = {text}\n")
+    };
+    for prescribed in [
+        "gate|securemode=2,signmethod=hmacsha256,timestamp=1789|",
+        "GID_site@@@gate-1",
+        "a1B2.gate&a1B2",
+        " with blanks / and + # $ 工地",
+        &"x".repeat(300),
+    ] {
+        for key in ["client_id", "username"] {
+            let text = upstream(key, prescribed);
+            let config = Config::parse(Path::new("/etc/g.toml"), &text).unwrap();
+            let upstream = &config.upstreams[0];
+            let read = if key == "client_id" { &upstream.client_id } else { &upstream.username };
+            assert_eq!(read.as_deref(), Some(prescribed));
+        }
+    }
+    for impossible in ["", "a\0b", &"x".repeat(65_536)] {
+        let message = refusal(&upstream("client_id", impossible));
+        assert!(message.contains("not a text that MQTT can carry"), "{message}");
     }
 }

@@ -33,7 +33,7 @@ pub struct Upstream {
     #[serde(rename = "broker", deserialize_with = "one_or_many")]
     pub brokers: Vec<Broker>,
     /// `None`: the client id is made of the gateway's id and the upstream's name.
-    #[serde(default, deserialize_with = "value::name")]
+    #[serde(default, deserialize_with = "value::mqtt_text")]
     pub client_id: Option<String>,
     /// The platform's profile: a name that the uplink knows and checks.
     #[serde(default = "native", deserialize_with = "value::name")]
@@ -45,6 +45,7 @@ pub struct Upstream {
     /// PEM file: the certificate's private key. Both are given or neither.
     #[serde(default, deserialize_with = "Secret::kept_apart")]
     pub key: Option<Secret>,
+    #[serde(default, deserialize_with = "value::mqtt_text")]
     pub username: Option<String>,
     pub password: Option<Secret>,
     #[serde(default)]

@@ -47,8 +47,28 @@ where
     parse(&text).ok_or_else(refused)
 }
 
-/// Reads the name of a project, a gateway, a lane, an upstream or a client. All become part of a
-/// topic, a file name or a metric.
+/// Maximum size of a text of MQTT, in bytes (MQTT 5, 1.5.4).
+const MQTT_TEXT_BYTES: usize = 65_535;
+
+/// Reads a client id or a user that the operator of a broker prescribes. Everything that MQTT can
+/// carry is taken.
+pub(super) fn mqtt_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    // An address with a login in it was meant for another key, and must not be shown.
+    let address = |text: &str| text.contains("://") && text.contains('@');
+    let carried = |text: &str| {
+        (1..=MQTT_TEXT_BYTES).contains(&text.len()) && !text.contains('\0') && !address(text)
+    };
+    formed(
+        from,
+        |text| carried(text).then(|| Some(text.to_owned())),
+        "not a text that MQTT can carry: 1 to 65535 bytes of UTF-8 without U+0000, and no \
+         address with a login. Write it as the \
+         broker's operator gave it, or leave the key out",
+    )
+}
+
+/// Reads the name of a project, a gateway, a lane or an upstream. All become part of a topic, a
+/// file name or a metric.
 pub(super) fn name<'de, D, N>(from: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,

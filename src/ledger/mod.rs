@@ -55,7 +55,10 @@ pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
 pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
-pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
+pub use outbox::{
+    Requeued, Waiting, WithheldFor, backlog, queue_again, strike_off, strike_off_upto, take_back,
+    waiting, withheld, withhold,
+};
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Body, Closing, Correction, LedgerError, Stored, known, last_seq, read};
-use crate::clock::Stamp;
+use crate::{clock::Stamp, words::words};
 
 /// Some rows of an outbox.
 #[derive(Debug)]
@@ -84,6 +84,61 @@ pub fn strike_off_upto(
         .prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq <= ?2")?
         .execute(params![upstream, upto])?;
     Ok(struck as u64)
+}
+
+words! {
+    /// Why the platform has a stub in place of a record.
+    pub enum WithheldFor {
+        /// The broker takes no message of its size.
+        TooLarge = "too_large",
+        /// The broker takes no message on its topic.
+        TopicRefused = "topic_refused",
+    }
+}
+
+impl WithheldFor {
+    /// Returns the name under which rows of an upstream stand aside. No upstream has a name with a
+    /// slash. As rows of the outbox they keep their entries from deletion.
+    fn aside(self, upstream: &str) -> String {
+        format!("{upstream}/{}", self.word())
+    }
+}
+
+/// Notes rows of which the platform has a stub only. They stand aside until [`take_back`].
+pub fn withhold(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    stubs: &[(u64, WithheldFor)],
+) -> Result<(), LedgerError> {
+    let mut note = tx.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
+    for (seq, why) in stubs {
+        note.execute(params![why.aside(upstream), seq])?;
+    }
+    Ok(())
+}
+
+/// Returns the number of rows that stand aside.
+pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
+    let [large, refused] = WithheldFor::ALL.map(|why| why.aside(upstream));
+    let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
+    Ok(tx.prepare_cached(count)?.query_row([large, refused], |row| row.get(0))?)
+}
+
+/// Puts rows that stand aside back into the upstream's outbox. Returns the first and the last one.
+pub fn take_back(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    why: WithheldFor,
+) -> Result<Option<(u64, u64)>, LedgerError> {
+    let aside = why.aside(upstream);
+    let range = tx
+        .prepare_cached("SELECT min(seq), max(seq) FROM outbox WHERE upstream = ?1")?
+        .query_row([&aside], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (Some(first), Some(last)) = range else { return Ok(None) };
+    let back = "INSERT OR IGNORE INTO outbox SELECT ?2, seq FROM outbox WHERE upstream = ?1";
+    tx.prepare_cached(back)?.execute([aside.as_str(), upstream])?;
+    tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1")?.execute([&aside])?;
+    Ok(Some((first, last)))
 }
 
 /// The records that were put back into an outbox.

@@ -25,6 +25,7 @@ use crate::{
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
     services::{CameraPanel, LanePanel, ReaderPanel, Services},
+    uplink::Without,
 };
 
 /// Time for which a failed commit of a lane is shown. While the disk fails, it is shown longer.
@@ -299,6 +300,13 @@ fn upstreams(
         }
         if let Some(reason) = &link.not_subscribed {
             attention.add(what.clone(), link.since, Remedy::NotSubscribed { reason });
+        }
+        for Without { what: part, why, since } in &link.without {
+            attention.add(what.clone(), *since, Remedy::Without { what: part, why });
+        }
+        if link.withheld > 0 {
+            let records = link.withheld;
+            attention.add(what.clone(), link.since, Remedy::Withheld { records });
         }
         if let Some(problem) = &link.command_key_error {
             attention.add(what.clone(), link.since, Remedy::NoCommandKey { problem });

@@ -287,6 +287,8 @@ impl Page<'_> {
         let connected = each.clone().map(|(labels, u)| (labels, yes(u.link.connected)));
         self.each("upstream_connected", "The broker is connected", connected)?;
         self.counters("upstream", &UPSTREAM, each.clone())?;
+        let aside = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.withheld)));
+        self.each("upstream_withheld_records", "Records of which the platform has a stub", aside)?;
         let ends = upstreams.iter().flat_map(|u| {
             CertificateOf::ALL.into_iter().filter_map(|whose| {
                 let ends = u.link.certificates.iter().filter(|c| c.whose == whose);

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+pub use self::remedy::Remedy;
 pub use self::{
     exporter::{export, listen as listen_for_metrics},
     gather::gather,

@@ -28,7 +28,7 @@ pub fn threshold_low(fixed: MatchThreshold, templates: usize, strangers: f64) ->
 }
 
 /// What is wrong with a part.
-pub(super) enum Remedy<'a> {
+pub enum Remedy<'a> {
     ClockNotSynchronised {
         last: Option<Timestamp>,
     },
@@ -91,6 +91,15 @@ pub(super) enum Remedy<'a> {
     },
     NotSubscribed {
         reason: &'a str,
+    },
+    /// The broker forbids an accessory.
+    Without {
+        what: &'a str,
+        why: &'a str,
+    },
+    /// The platform has stubs in place of these records.
+    Withheld {
+        records: u64,
     },
     NoCommandKey {
         problem: &'a str,
@@ -241,6 +250,22 @@ impl fmt::Display for Remedy<'_> {
                 "the broker refuses our subscription ({reason}), so no commands and no \
                  acknowledgements of the platform arrive: its operator must allow `command` and \
                  `ack`"
+            ),
+            Remedy::Without { what, why } => write!(
+                f,
+                "the broker forbids {what} ({why}). Records go on without that. It is tried again \
+                 after an hour, or at a restart: ask the broker's operator to allow it"
+            ),
+            Remedy::Withheld { records } => write!(
+                f,
+                "{} aside: the broker takes no message of that size, or none on that topic, and the \
+                 platform got a stub for each. Ask the broker's operator for a larger maximum \
+                 packet size, and to allow the topic; the records are sent then",
+                if *records == 1 {
+                    "1 record stands".to_owned()
+                } else {
+                    format!("{records} records stand")
+                }
             ),
             Remedy::NoCommandKey { problem } => write!(
                 f,

@@ -5,6 +5,8 @@
 //! connection reads the unacknowledged rows again from the outbox.
 
 mod error;
+mod event;
+mod version;
 
 use std::time::Duration;
 
@@ -13,8 +15,14 @@ use rumqttc::{self as v4, QoS, Transport, v5};
 use tokio_util::{bytes::Bytes, sync::ReusableBoxFuture};
 use zeroize::Zeroizing;
 
-pub(super) use self::error::ClientError;
-use self::error::{error_of_v4, error_of_v5};
+pub(super) use self::{
+    error::{Cause, ClientError},
+    version::refuses_5,
+};
+use self::{
+    error::{error_of_v4, error_of_v5},
+    event::{event_of_v4, event_of_v5, qos_5},
+};
 use super::{
     delivery::WINDOW,
     link::LinkError,
@@ -29,8 +37,6 @@ const CONNECT_TIMEOUT_S: u64 = 10;
 /// Interval between pings. rumqttc requires the answer to a ping before it sends the next one, and
 /// a whole window takes half a minute on a slow link.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// Minimum keep-alive that a broker may set. Below it, or with none, [`KEEP_ALIVE`] applies.
-const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Number of packet ids in use before the first is used again. In MQTT 5 the broker's receive
 /// maximum may lower it.
 const PACKET_IDS: u16 = 4096;
@@ -63,16 +69,27 @@ pub(super) struct Options {
     /// Whether the broker keeps the subscriptions and commands while the gateway is disconnected.
     pub lasting: bool,
     pub will: Option<profiles::Message>,
+    /// Whether messages go out with QoS 0, because the broker takes no other.
+    pub qos_0: bool,
+}
+
+/// The limits in a broker's CONNACK.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// Maximum number of unacknowledged messages.
+    pub at_once: Option<u16>,
+    /// Maximum size of a packet.
+    pub largest: Option<u32>,
+    pub no_retain: bool,
+    pub qos_0: bool,
 }
 
 /// What happened on a connection.
 pub(super) enum ClientEvent {
-    /// The broker sent CONNACK, with its limits, if any, on unacknowledged messages and on size.
-    Connected {
-        at_once: Option<u16>,
-        largest: Option<u32>,
-    },
-    /// The oldest message without a packet id has got this one and is on its way.
+    /// The broker sent CONNACK.
+    Connected(Limits),
+    /// The oldest message without a packet id has got this one and is on its way. A message of
+    /// QoS 0 has the packet id 0, and no acknowledgement follows.
     Numbered(u16),
     /// The broker acknowledged the packet. `heard` is false if it reported that it has no
     /// subscriber.
@@ -84,6 +101,8 @@ pub(super) enum ClientEvent {
     Refused {
         packet: u16,
         reason: String,
+        /// The broker forbids the topic. Otherwise the refusal may be over soon.
+        topic: bool,
     },
     Message(Box<Message>),
     /// The acknowledgement of a message is on its way.
@@ -101,6 +120,16 @@ pub(super) struct Message {
     /// The broker kept it (retained); its age is unknown.
     pub retained: bool,
     receipt: Receipt,
+}
+
+impl Message {
+    /// Returns whether the broker expects a receipt, as it does not for QoS 0.
+    pub fn needs_receipt(&self) -> bool {
+        match &self.receipt {
+            Receipt::V4(publish) => publish.qos != QoS::AtMostOnce,
+            Receipt::V5(publish) => publish.qos != v5::mqttbytes::QoS::AtMostOnce,
+        }
+    }
 }
 
 /// The original publish, which rumqttc needs to acknowledge a message.
@@ -175,16 +204,17 @@ impl Client {
         self.next().now_or_never()
     }
 
-    /// Hands a message to rumqttc, which sends it with QoS 1. Fails if too many messages wait.
-    pub fn publish(&self, message: profiles::Message) -> Result<(), ClientError> {
+    /// Hands a message to rumqttc, which sends it with QoS 1, or with QoS 0 where `qos_0` says so.
+    /// Fails if too many messages wait.
+    pub fn publish(&self, message: profiles::Message, qos_0: bool) -> Result<(), ClientError> {
         let profiles::Message { topic, payload, retained } = message;
         match &self.sender {
             Sender::V4(c) => {
-                c.try_publish(topic, QoS::AtLeastOnce, retained, payload).map_err(ClientError::of)
+                let qos = if qos_0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+                c.try_publish(topic, qos, retained, payload).map_err(ClientError::of)
             }
             Sender::V5(c) => {
-                let qos = v5::mqttbytes::QoS::AtLeastOnce;
-                c.try_publish(topic, qos, retained, payload).map_err(ClientError::of)
+                c.try_publish(topic, qos_5(qos_0), retained, payload).map_err(ClientError::of)
             }
         }
     }
@@ -236,6 +266,7 @@ impl Options {
             timeout_s: CONNECT_TIMEOUT_S,
             lasting: false,
             will: None,
+            qos_0: false,
         })
     }
 
@@ -282,8 +313,8 @@ impl Options {
         options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
         options.set_max_packet_size(Some(MAX_INCOMING_BYTES));
         if let Some(profiles::Message { topic, payload, retained }) = self.will {
-            use v5::mqttbytes::{QoS, v5::LastWill};
-            let will = LastWill::new(topic, payload, QoS::AtLeastOnce, retained, None);
+            use v5::mqttbytes::v5::LastWill;
+            let will = LastWill::new(topic, payload, qos_5(self.qos_0), retained, None);
             options.set_last_will(will);
         }
         if let Some((username, password)) = &self.login {
@@ -308,7 +339,7 @@ impl Polled {
         // Packets that arrived before the error are reported first.
         let over = || ClientError::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
         let before = self.buffered();
-        let before = before.filter(|happened| !matches!(happened, ClientEvent::Connected { .. }));
+        let before = before.filter(|happened| !matches!(happened, ClientEvent::Connected(_)));
         let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
         (self, last)
     }
@@ -316,13 +347,13 @@ impl Polled {
     fn track(&mut self, happened: ClientEvent) -> ClientEvent {
         match happened {
             // A second CONNACK would reset the deliveries that are under way.
-            ClientEvent::Connected { .. } if self.connected => {
+            ClientEvent::Connected(_) if self.connected => {
                 let again = std::io::Error::other("the broker answered CONNECT twice");
                 self.ended = Some(ClientError::of(again));
                 ClientEvent::Nothing
             }
             happened => {
-                self.connected |= matches!(happened, ClientEvent::Connected { .. });
+                self.connected |= matches!(happened, ClientEvent::Connected(_));
                 happened
             }
         }
@@ -340,80 +371,17 @@ impl Polled {
         let connected = self.connected;
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => {
-                eventloop.poll().await.map(event_of_v4).map_err(error_of_v4)
+                eventloop.poll().await.map(event_of_v4).map_err(|e| error_of_v4(e, connected))
             }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
-                if eventloop.options.keep_alive() < LEAST_KEEP_ALIVE {
+                // A broker that sets 0 wants no pings. The gateway wants them, to notice a dead
+                // link.
+                if eventloop.options.keep_alive().is_zero() {
                     eventloop.options.set_keep_alive(KEEP_ALIVE);
                 }
                 polled.map(event_of_v5).map_err(|e| error_of_v5(e, connected))
             }
         }
-    }
-}
-
-fn event_of_v4(event: v4::Event) -> ClientEvent {
-    use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
-    match event {
-        Event::Incoming(Packet::ConnAck(_)) => {
-            ClientEvent::Connected { at_once: None, largest: None }
-        }
-        Event::Outgoing(Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
-        Event::Outgoing(Outgoing::PubAck(_)) => ClientEvent::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Unexpected,
-        Event::Incoming(Packet::PubAck(ack)) => {
-            ClientEvent::Taken { packet: ack.pkid, heard: true }
-        }
-        Event::Incoming(Packet::Publish(mut publish)) => {
-            let payload = std::mem::take(&mut publish.payload);
-            let (topic, retained) = (publish.topic.clone(), publish.retain);
-            let receipt = Receipt::V4(publish);
-            ClientEvent::Message(Box::new(Message { topic, payload, retained, receipt }))
-        }
-        Event::Incoming(Packet::SubAck(ack)) => {
-            let refused = ack.return_codes.contains(&SubscribeReasonCode::Failure);
-            let why = || ClientEvent::NotSubscribed("the broker gives no reason".to_owned());
-            if refused { why() } else { ClientEvent::Subscribed }
-        }
-        _ => ClientEvent::Nothing,
-    }
-}
-
-fn event_of_v5(event: v5::Event) -> ClientEvent {
-    use v5::{
-        Event,
-        mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
-    };
-    match event {
-        Event::Incoming(Packet::ConnAck(ack)) => {
-            let says = ack.properties.as_ref();
-            let at_once = says.and_then(|says| says.receive_max);
-            ClientEvent::Connected { at_once, largest: says.and_then(|says| says.max_packet_size) }
-        }
-        Event::Outgoing(v4::Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
-        Event::Outgoing(v4::Outgoing::PubAck(_)) => ClientEvent::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Unexpected,
-        Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
-            PubAckReason::Success => ClientEvent::Taken { packet: ack.pkid, heard: true },
-            PubAckReason::NoMatchingSubscribers => {
-                ClientEvent::Taken { packet: ack.pkid, heard: false }
-            }
-            reason => ClientEvent::Refused { packet: ack.pkid, reason: format!("{reason:?}") },
-        },
-        Event::Incoming(Packet::Publish(mut publish)) => {
-            let payload = std::mem::take(&mut publish.payload);
-            let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-            let (retained, receipt) = (publish.retain, Receipt::V5(publish));
-            ClientEvent::Message(Box::new(Message { topic, payload, retained, receipt }))
-        }
-        Event::Incoming(Packet::SubAck(ack)) => {
-            let refused =
-                ack.return_codes.iter().find(|c| !matches!(c, SubscribeReasonCode::Success(_)));
-            refused.map_or(ClientEvent::Subscribed, |code| {
-                ClientEvent::NotSubscribed(format!("{code:?}"))
-            })
-        }
-        _ => ClientEvent::Nothing,
     }
 }

@@ -372,14 +372,18 @@ impl<T> Delivery<T> {
         backlog.ready.clear();
     }
 
+    /// Offers the rows that the broker refused at once, because they will go out differently.
+    pub fn offer_refused(&mut self) {
+        if let Some((first, last, _)) = self.refused.take() {
+            self.rewind(first, last);
+        }
+    }
+
     /// Returns why the connection is to be given up, if so. To be called regularly: it also goes
     /// back to rows that the broker refused, or that the platform has not acknowledged in time.
     pub fn look(&mut self, now: Monotonic) -> Option<Late> {
-        if let Some((first, last, since)) = self.refused
-            && now.since(since) >= REFUSED_PAUSE
-        {
-            self.refused = None;
-            self.rewind(first, last);
+        if self.refused.is_some_and(|(.., since)| now.since(since) >= REFUSED_PAUSE) {
+            self.offer_refused();
         }
         if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_timeout) {
             let is_first = self.platform_timeout == *PLATFORM_TIMEOUT.start();

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     authority::Authority,
+    client::Cause,
     profiles::{Online, Profile},
     state::UpstreamState,
     tls,
@@ -72,7 +73,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("{broker}: {problem}")]
-    Connection { broker: String, problem: String, version_in_doubt: bool, login_refused: bool },
+    Connection { broker: String, problem: String, cause: Cause },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]

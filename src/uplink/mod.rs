@@ -14,6 +14,7 @@ mod probe;
 pub mod profiles;
 mod route;
 mod state;
+mod terms;
 #[cfg(test)]
 mod tests;
 pub mod tls;
@@ -28,9 +29,9 @@ use tokio::{
 use self::link::ASKED;
 pub use self::{
     link::{Asked, COMMANDS, Context, Incoming, Link},
-    probe::{Found, probe},
+    probe::{Found, Note, Target, probe, trials},
     profiles::{Online, OnlineLane, Profile, check},
-    state::{Certificate, CertificateOf, UpstreamState},
+    state::{Certificate, CertificateOf, UpstreamState, Without},
 };
 use crate::{config::Upstream, turnstile::settings::Checked};
 

@@ -16,24 +16,31 @@ use tokio::{
     time::sleep,
 };
 
-use self::session::{To, session};
+use self::session::{To, options, session};
 use super::{
     authority::Authority,
+    client::{Cause, refuses_5},
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     logins::Logins,
-    profiles::Profile,
+    probe::{NO_REASON, refused_will},
+    profiles::{Message, Profile},
     route::{ConnectOutcome, Route},
     state::UpstreamState,
+    terms::{Part, SAID_SO, Terms},
     tls::Safety,
 };
 use crate::{
-    config::Upstream,
+    config::{MqttVersion, Upstream},
     supervision::{SECRET_EVERY, caught},
 };
 
 /// Minimum time after which a connection counts as good even if no row was acknowledged.
 const HELD: Duration = Duration::from_secs(30);
+
+/// Number of hang-ups at CONNECT in succession after which the will is tried apart. A broker that
+/// restarts may hang up once.
+const HANG_UPS: u32 = 2;
 
 /// Keeps the upstream connected until the daemon stops.
 pub(super) async fn run(
@@ -49,13 +56,14 @@ pub(super) async fn run(
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
     let safety = Safety::new(&upstream.tls());
     let mut down_since = context.clock.monotonic();
+    let mut terms: Vec<Terms> = upstream.brokers.iter().map(|_| Terms::default()).collect();
     let mut route = Route::new(upstream.brokers.len(), upstream.version);
     let mut logins = Logins::new(upstream.brokers.len());
     let password = || upstream.password.as_ref().and_then(|password| password.read().ok());
     let mut tried = None;
     loop {
         let (at, version) = route.next();
-        let Some(broker) = upstream.brokers.get(at) else { return };
+        let Some((broker, terms)) = upstream.brokers.get(at).zip(terms.get_mut(at)) else { return };
         let pause = if logins.waits(at, context.clock.monotonic()) {
             route.pass_over()
         } else {
@@ -68,8 +76,8 @@ pub(super) async fn run(
             let authority = &Arc::new(authority);
             let (upstream, profile, safety) = (&upstream, &profile, &safety);
             let to = To { upstream, profile, authority, broker, version, safety };
-            let session = session(to, &context, &state, &mut delivery, &mut asked);
-            let ended = caught(session).await.unwrap_or_else(|fault| {
+            let session = session(to, &context, &state, &mut delivery, terms, &mut asked);
+            let mut ended = caught(session).await.unwrap_or_else(|fault| {
                 state.send_modify(|s| s.restarts += 1);
                 Err(fault.into())
             });
@@ -79,7 +87,22 @@ pub(super) async fn run(
             let now = context.clock.monotonic();
             let was_up = state.borrow().connected;
             let held = was_up && now.since(state.borrow().since) > HELD;
-            let refused = matches!(ended, Err(LinkError::Connection { login_refused: true, .. }));
+            let mut cause = match ended {
+                Err(LinkError::Connection { cause, .. }) => cause,
+                _ => Cause::Other,
+            };
+            if !was_up {
+                let examined =
+                    examine(to, &context, terms, cause, route.guesses(), logins.any_refused());
+                cause = context.cancel.run_until_cancelled(examined).await.unwrap_or(cause);
+                state.send_modify(|s| s.without = terms.without());
+                if let Err(LinkError::Connection { problem, .. }) = &mut ended
+                    && (cause, version) == (Cause::HungUp, MqttVersion::V5)
+                {
+                    problem.push_str(NO_REASON);
+                }
+            }
+            let refused = cause.is_login();
             // Without a user there is no account that could be locked.
             if was_up || (refused && upstream.username.is_some()) {
                 logins.went(at, !was_up, now);
@@ -87,9 +110,7 @@ pub(super) async fn run(
             let went = match &ended {
                 _ if held || state.borrow().acknowledged != acknowledged => ConnectOutcome::Well,
                 _ if was_up => ConnectOutcome::Up,
-                Err(LinkError::Connection { version_in_doubt: true, .. }) => {
-                    ConnectOutcome::VersionInDoubt
-                }
+                _ if cause == Cause::Version => ConnectOutcome::VersionRefused,
                 _ => ConnectOutcome::Nowhere,
             };
             let pause = route.went(went);
@@ -132,6 +153,55 @@ pub(super) async fn run(
         }
         state.send_modify(|s| s.next_try = None);
     }
+}
+
+/// Finds out why a broker did not accept a connection, and notes what it does not take. Returns the
+/// cause as it is known then.
+async fn examine(
+    to: To<'_>,
+    context: &Context,
+    terms: &mut Terms,
+    cause: Cause,
+    guessed: bool,
+    login_refused: bool,
+) -> Cause {
+    let now = context.clock.monotonic();
+    let doubts_will = match cause {
+        Cause::Retain => {
+            terms.refuse(Part::Retain, SAID_SO, now);
+            return Cause::Other;
+        }
+        Cause::Qos => {
+            terms.qos_0 = true;
+            return Cause::Other;
+        }
+        Cause::HungUp => {
+            if guessed && to.version == MqttVersion::V5 && refuses_5(to.broker, to.safety).await {
+                return Cause::Version;
+            }
+            terms.hung_up += 1;
+            terms.hung_up >= HANG_UPS
+        }
+        // A further try with a wrong password might lock the account.
+        Cause::NotAuthorised => !login_refused,
+        _ => false,
+    };
+    if doubts_will && terms.takes(&Part::Will, now) {
+        let options = |retained: Option<bool>| {
+            let mut options = options(to, context, terms).ok()?;
+            let will = options.will.take()?;
+            options.will = retained.map(|r| Message { retained: will.retained && r, ..will });
+            Some(options)
+        };
+        if let Some(part) = refused_will(cause, options).await {
+            let (upstream, broker) = (&to.upstream.name, to.broker);
+            tracing::warn!(%upstream, %broker, "the broker forbids {part}");
+            let why = "the broker accepts a connection only without";
+            terms.refuse(part, why, context.clock.monotonic());
+            return Cause::Other;
+        }
+    }
+    cause
 }
 
 /// Returns a random part of the pause, at least half, so that a hundred gateways do not reconnect

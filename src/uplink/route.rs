@@ -19,7 +19,7 @@ pub(super) struct Route {
     /// The configured version. `None`: 5, and 3.1.1 if the broker refuses it.
     wanted: Option<MqttVersion>,
     at: usize,
-    /// This broker may not know MQTT 5.
+    /// This broker has refused MQTT 5.
     doubted: bool,
     /// Attempts in vain since the last connection with [`ConnectOutcome::Well`].
     in_vain: usize,
@@ -35,8 +35,8 @@ pub(super) enum ConnectOutcome {
     Up,
     /// It did not come up.
     Nowhere,
-    /// It did not come up, and the version may be why.
-    VersionInDoubt,
+    /// The broker refused the version.
+    VersionRefused,
 }
 
 impl Route {
@@ -53,6 +53,11 @@ impl Route {
         (self.at, found.unwrap_or(guess))
     }
 
+    /// Returns whether the version of the next attempt is a guess, which the broker may refuse.
+    pub fn guesses(&self) -> bool {
+        self.wanted.is_none() && self.spoken[self.at].is_none() && !self.doubted
+    }
+
     /// Passes over a broker that waits after a refused login. Returns the pause before the next one.
     pub fn pass_over(&mut self) -> Duration {
         self.doubted = false;
@@ -67,11 +72,11 @@ impl Route {
             ConnectOutcome::Well | ConnectOutcome::Up => self.spoken[self.at] = Some(version),
             // The broker may be replaced or upgraded by the next attempt.
             ConnectOutcome::Nowhere => self.spoken[self.at] = None,
-            ConnectOutcome::VersionInDoubt if guessed && !self.doubted => {
+            ConnectOutcome::VersionRefused if guessed && !self.doubted => {
                 self.doubted = true;
                 return Duration::ZERO;
             }
-            ConnectOutcome::VersionInDoubt => self.spoken[self.at] = None,
+            ConnectOutcome::VersionRefused => self.spoken[self.at] = None,
         }
         self.doubted = false;
         if how == ConnectOutcome::Well {

@@ -54,6 +54,13 @@ pub struct UpstreamState {
     /// Why the broker refused a subscription. Commands or the platform's acknowledgements do not
     /// come then.
     pub not_subscribed: Option<String>,
+    /// The accessories that the broker forbids. Records go on without them.
+    #[serde(default)]
+    pub without: Vec<Without>,
+    /// Records of which the platform has a stub only: the broker takes no message of their size, or
+    /// none on their topic.
+    #[serde(default)]
+    pub withheld: u64,
     /// The last refused or unheard record or acknowledgement, in words.
     pub last_trouble: Option<String>,
     /// Uptime of `last_trouble`.
@@ -74,6 +81,18 @@ impl UpstreamState {
     pub fn trouble(&mut self, at: Monotonic, what: String) {
         (self.last_trouble, self.troubled_at) = (Some(what), at);
     }
+}
+
+/// An accessory that the broker forbids.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Without {
+    /// The accessory, in words: the will, retained messages, subscriptions, messages on a topic.
+    pub what: String,
+    /// How the broker forbade it.
+    pub why: String,
+    /// Uptime at which it last did so.
+    #[serde(skip)]
+    pub since: Monotonic,
 }
 
 /// A certificate that this link needs.

@@ -109,8 +109,16 @@ impl Safety {
     /// Returns the transport of a connection to `broker`. The files are read each time, so that a
     /// renewed certificate needs no restart.
     pub fn transport(&self, broker: &Broker) -> Result<Transport, TlsError> {
+        Ok(match self.config(broker)? {
+            Some(config) => Transport::tls_with_config(TlsConfiguration::Rustls(config)),
+            None => Transport::tcp(),
+        })
+    }
+
+    /// Returns rustls' configuration for `broker`; `None` if it takes no TLS.
+    pub fn config(&self, broker: &Broker) -> Result<Option<Arc<ClientConfig>>, TlsError> {
         if !broker.tls {
-            return Ok(Transport::tcp());
+            return Ok(None);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -137,7 +145,7 @@ impl Safety {
                 })?
             }
         };
-        Ok(Transport::tls_with_config(TlsConfiguration::from(config)))
+        Ok(Some(Arc::new(config)))
     }
 
     /// Returns the certificates in files and, after the first handshake, the broker's own, each

@@ -22,6 +22,7 @@ pub mod rtsp;
 pub mod shim;
 pub mod shipped;
 pub mod slave;
+pub mod strict;
 pub mod wall;
 
 use std::{

@@ -18,6 +18,7 @@ mod alarms;
 mod at_rest;
 mod authority;
 mod bounds;
+mod brokers;
 mod camera;
 mod camera_dialects;
 mod clock;

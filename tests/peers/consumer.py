@@ -54,6 +54,7 @@ class Book:
             " leaf TEXT NOT NULL, marked INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (ledger, seq))"
         )
         self.records = {}  # (ledger, seq): hash of the content, and whether an unmarked copy came
+        self.stubs = set()  # (ledger, seq) of which only a stub came
         self.upto, self.highest = {}, {}
         self.lost = set()  # (ledger, seq) that the gateway can never send
         self.repeats = self.differing = self.late = 0
@@ -64,6 +65,8 @@ class Book:
         rows, ledgers = [], set()
         for payload, redelivered in messages:
             record = json.loads(payload)
+            if "seq" not in record:  # a trial of `gatehouse check`
+                continue
             marked = record.pop("resent", False) or redelivered
             ledger, seq = record["ledger"], record["seq"]
             body = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
@@ -71,6 +74,14 @@ class Book:
             if record.get("kind") == "lost":
                 self.lost.update((ledger, gone) for gone in range(record["first"], record["last"] + 1))
             known = self.records.get((ledger, seq))
+            if "withheld" in record:
+                if known is not None and (ledger, seq) not in self.stubs:
+                    continue  # the record has come
+                self.stubs.add((ledger, seq))
+            elif (ledger, seq) in self.stubs:  # the record replaces its stub; the leaf is the same
+                self.stubs.discard((ledger, seq))
+                self.records[ledger, seq] = (body, known[1] or not marked)
+                continue
             if known is None:
                 self.records[ledger, seq] = (body, not marked)
                 rows.append((ledger, seq, record["leaf"]["hash"], marked, body))
@@ -308,6 +319,7 @@ class Consumer:
                     repeats=book.repeats,
                     unmarked=book.unmarked,
                     differing=book.differing,
+                    stubs=len(book.stubs),
                     late=book.late,
                     untaken=len(self.untaken),
                     connects=self.connects,

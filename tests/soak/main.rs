@@ -11,6 +11,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod brokers;
 mod gate;
 mod lanes;
 mod memory;

@@ -7,9 +7,11 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::Lines;
 use crate::{
+    attendance::Origin,
     clock::{Clock, Stamp},
     config::{Ack, CommandLevel, Config, SignerKey, Upstream},
-    uplink::{self, Certificate, CertificateOf},
+    status::{Remedy, Status},
+    uplink::{self, Certificate, CertificateOf, Found, Note, Target, UpstreamState, Without},
 };
 
 /// Number of days before the end of a certificate from which on it gives a warning.
@@ -20,29 +22,53 @@ pub(super) async fn check(
     lines: &mut Lines,
     config: &Config,
     upstream: &Upstream,
+    daemon: (bool, Option<&Status>),
     clock: &dyn Clock,
 ) {
     let name = format!("upstream {}", upstream.name);
+    let (daemon_runs, status) = daemon;
     // Without a configured id the daemon's id is in its database, which only the daemon opens.
-    let gateway = config.site.gateway_id.as_ref().unwrap_or(&config.site.project_code);
+    let known = config.site.gateway_id.as_deref().or(status.map(|status| &*status.gateway));
+    let gateway = known.unwrap_or(&config.site.project_code);
+    let (project, timezone) = (config.site.project_code.clone(), config.site.timezone.clone());
+    let origin = Origin { gateway: gateway.to_owned(), project, timezone };
+    let Ok(profile) = uplink::profiles::of(upstream, &origin) else { return };
+    let link = status.and_then(|s| s.upstreams.iter().find(|u| u.link.name == upstream.name));
+    let link = link.map(|of_daemon| &of_daemon.link);
     let mut certificates: Vec<Certificate> = Vec::new();
     for broker in &upstream.brokers {
-        let found = match uplink::probe(upstream, broker, gateway, clock).await {
+        let profile = profile.clone();
+        let target = Target { upstream, broker, gateway, profile, daemon_runs, clock };
+        // The daemon has sent everything that it sends, so there is nothing to try.
+        let delivers = link.filter(|link| link.connected && link.broker == broker.to_string());
+        let mut probed = None;
+        let found = match uplink::probe(&target).await {
             Ok(found) => {
                 let own = found.certificates.iter().find(|c| c.whose == CertificateOf::Broker);
                 let until =
                     own.map(|c| format!(", its certificate is valid until {}", day(c.until)));
-                for certificate in found.certificates {
-                    if !certificates.contains(&certificate) {
-                        certificates.push(certificate);
+                for certificate in &found.certificates {
+                    if !certificates.contains(certificate) {
+                        certificates.push(certificate.clone());
                     }
                 }
                 let version = found.version.word();
-                Ok(format!("{broker} accepts us, MQTT {version}{}", until.unwrap_or_default()))
+                let accepts =
+                    format!("{broker} accepts us, MQTT {version}{}", until.unwrap_or_default());
+                probed = Some(found);
+                Ok(accepts)
             }
-            Err(problem) => Err(format!("{broker}: {problem}; records wait until it accepts us")),
+            Err(problem) => match delivers {
+                Some(link) => Ok(format!(
+                    "the daemon is connected to {broker}, MQTT {}; the broker does not accept the \
+                     client id of this test ({problem})",
+                    link.version.map_or("5", |version| version.word())
+                )),
+                None => Err(format!("{broker}: {problem}; records wait until it accepts us")),
+            },
         };
         lines.add(name.clone(), found);
+        messages(lines, &target, probed, delivers, known.is_some()).await;
     }
     for certificate in &certificates {
         if let Some(warning) = ends_soon(certificate, &clock.stamp()) {
@@ -50,6 +76,42 @@ pub(super) async fn check(
         }
     }
     authority(lines, upstream);
+}
+
+/// Says which messages the broker takes: what the daemon has found, or what a trial finds.
+async fn messages(
+    lines: &mut Lines,
+    target: &Target<'_>,
+    probed: Option<Found>,
+    delivers: Option<&UpstreamState>,
+    id_known: bool,
+) {
+    let name = format!("messages to {}", target.upstream.name);
+    if let Some(link) = delivers {
+        for Without { what, why, .. } in &link.without {
+            lines.warn(name.clone(), format!("the broker forbids {what} ({why}). Records go on"));
+        }
+        if link.withheld > 0 {
+            lines.warn(name, Remedy::Withheld { records: link.withheld }.to_string());
+        }
+        return;
+    }
+    let Some(found) = probed else { return };
+    if !id_known {
+        let text = "not tried: the topics have the gateway's id in them, which only the daemon knows. \
+                    Run check while the daemon runs, or set site.gateway_id";
+        return lines.warn(name, text.to_owned());
+    }
+    let (taken, notes) = uplink::trials(target, &found).await;
+    if !taken.is_empty() {
+        lines.add(name.clone(), Ok(format!("{} takes {}", target.broker, taken.join(", "))));
+    }
+    for Note { fault, text } in notes {
+        match fault {
+            true => lines.add(name.clone(), Err(text)),
+            false => lines.warn(name.clone(), text),
+        }
+    }
 }
 
 /// Says whose commands and acknowledgements count.

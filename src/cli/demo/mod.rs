@@ -112,8 +112,10 @@ impl Demo {
         let broker = broker::start()?;
         let (received, _) = broker::subscribe(broker, "gatehouse/v1/bench/gate-1/#").await?;
         let link = broker::Link::to(broker).await?;
-        let upstream =
-            format!("[[upstream]]\nname = \"platform\"\nbroker = \"mqtt://{}\"\n", link.address);
+        let upstream = format!(
+            "[[upstream]]\nname = \"platform\"\nversion = \"3.1.1\"\nbroker = \"mqtt://{}\"\n",
+            link.address
+        );
         let mut bench = Bench::with_lane(&models, clock, &upstream)?;
         bench.config.lanes.iter_mut().for_each(|lane| lane.cool_down = COOL_DOWN);
         let rig = bench.start().await?;

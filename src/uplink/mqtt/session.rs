@@ -3,20 +3,23 @@
 //! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
 //! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
-//! signed tree heads. `earlier` publishes what waits in databases that were set aside.
+//! signed tree heads. `accessories` leaves out what the broker does not take. `earlier` publishes what waits in databases that were set aside.
 
+mod accessories;
 mod earlier;
 mod heads;
 mod inbound;
 mod rows;
 mod work;
 
+pub(super) use self::accessories::options;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Interval, MissedTickBehavior, interval, timeout},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use self::earlier::Earlier;
@@ -25,14 +28,15 @@ use crate::{
     clock::Monotonic,
     config::{Broker, MqttVersion, Upstream},
     failpoint,
-    ledger::{self, LedgerError, SignedAck},
+    ledger::{self, LedgerError, SignedAck, WithheldFor},
     uplink::{
         authority::Authority,
-        client::{Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES, Options},
+        client::{Cause, Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
-        profiles::{self, Online, Profile},
+        profiles::{self, Profile},
         state::UpstreamState,
+        terms::{Part, Proofs, Sort, Stub, Terms},
         tls::Safety,
     },
 };
@@ -49,8 +53,6 @@ const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
 const NO_SUBSCRIBER: &str = "the broker took a record and reports no subscriber for it: the \
                              platform must subscribe, and ask for missing records \
                              (attendance.resend)";
-/// Timeout for the last messages at shutdown.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The target of a connection, and how to reach it.
 #[derive(Clone, Copy)]
@@ -69,8 +71,21 @@ struct Session<'a> {
     context: &'a Context,
     state: &'a watch::Sender<UpstreamState>,
     delivery: &'a mut Delivery<Row>,
+    terms: &'a mut Terms,
     client: Client,
     connected: bool,
+    /// One kind of message at a time goes out, see [`Terms`].
+    careful: bool,
+    /// What the broker has acknowledged on this connection.
+    proofs: Proofs,
+    /// The topic of records and stubs.
+    stubs_on: Option<String>,
+    /// Acknowledged stubs. Their rows are to stand aside.
+    stubbed: Vec<Stub>,
+    /// The broker has taken an event, so rows that stand aside for want of that are sent.
+    take_back_due: bool,
+    /// Messages go out with QoS 0.
+    qos_0: bool,
     status_due: bool,
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
@@ -81,8 +96,6 @@ struct Session<'a> {
     signed: (Option<SignedAck>, bool),
     /// The running transaction that strikes off rows.
     striking: Option<Striking>,
-    /// Number of subscriptions that the broker has not answered.
-    unanswered: usize,
     /// Uptime at which the subscriptions were sent.
     asked_at: Monotonic,
     /// Receipts and replies that wait for room in the client.
@@ -103,11 +116,10 @@ pub(super) async fn session(
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery<Row>,
+    terms: &mut Terms,
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
-    let client_id = to.upstream.client_id(&context.origin.gateway);
-    let mut options = Options::new(to.upstream, to.broker, to.version, to.safety, client_id)?;
-    (options.will, options.lasting) = (to.profile.offline()?, true);
+    let options = options(to, context, terms)?;
     let client = Client::connect(options);
     state.send_modify(|s| s.version = Some(to.version));
     let mut session = Session {
@@ -115,15 +127,21 @@ pub(super) async fn session(
         context,
         state,
         delivery,
+        careful: terms.is_careful(),
+        terms,
         client,
         connected: false,
+        proofs: Proofs::default(),
+        stubs_on: to.profile.stubs_on(),
+        stubbed: Vec::new(),
+        take_back_due: false,
+        qos_0: false,
         status_due: false,
         head_due: false,
         head_sent: None,
         struck_upto: 0,
         signed: (None, false),
         striking: None,
-        unanswered: 0,
         asked_at: Monotonic::default(),
         later: VecDeque::new(),
         others: 0,
@@ -131,7 +149,16 @@ pub(super) async fn session(
         largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
-    let ended = session.run(asked).await;
+    let mut ended = session.run(asked).await;
+    if session.connected
+        && let Err(LinkError::Connection { problem, cause, .. }) = &mut ended
+    {
+        let now = context.clock.monotonic();
+        if let Some(part) = session.terms.ended(session.proofs.unproven(), *cause, now) {
+            problem.push_str(&format!(". It came right after {part}, which it may forbid"));
+        }
+        session.tell();
+    }
     // Rows that were acknowledged before the connection ended are not sent again.
     let settled = if session.connected { session.settle().await } else { Ok(()) };
     ended.and(settled)
@@ -165,11 +192,14 @@ impl Session<'_> {
                 if self.is_strike_due() {
                     self.strike();
                 }
-                if std::mem::take(&mut self.status_due) {
+                if self.may_send() && std::mem::take(&mut self.status_due) {
                     self.publish_status(&online).await?;
                 }
-                if std::mem::take(&mut self.head_due) {
+                if self.may_send() && std::mem::take(&mut self.head_due) {
                     self.publish_head(&mut heads).await?;
+                }
+                if std::mem::take(&mut self.take_back_due) {
+                    self.take_back(WithheldFor::TopicRefused).await?;
                 }
                 self.note_head().await;
             }
@@ -229,8 +259,7 @@ impl Session<'_> {
 
     fn failed(&self, problem: impl std::fmt::Display) -> LinkError {
         let (broker, problem) = (self.to.broker.to_string(), problem.to_string());
-        let (version_in_doubt, login_refused) = (false, false);
-        LinkError::Connection { broker, problem, version_in_doubt, login_refused }
+        LinkError::Connection { broker, problem, cause: Cause::Other }
     }
 
     fn explained(&self, ended: &ClientError) -> String {
@@ -244,10 +273,8 @@ impl Session<'_> {
         now: Monotonic,
     ) -> Result<(), LinkError> {
         match event {
-            Ok(ClientEvent::Connected { at_once, largest }) => {
-                self.delivery.narrow(at_once);
-                let largest = largest.and_then(|bytes| usize::try_from(bytes).ok());
-                self.largest = largest.unwrap_or(MAX_OUTGOING_BYTES).min(MAX_OUTGOING_BYTES);
+            Ok(ClientEvent::Connected(limits)) => {
+                self.limited(limits)?;
                 self.begin().await?;
             }
             Ok(ClientEvent::Receipted) => self.others = self.others.saturating_sub(1),
@@ -255,32 +282,29 @@ impl Session<'_> {
                 return Err(self.failed("it sent an answer of QoS 2, which no message asked for"));
             }
             Ok(ClientEvent::Numbered(packet)) => {
+                self.proofs.numbered(packet);
                 if self.delivery.numbered(packet) {
                     failpoint::at("uplink.published");
                 } else {
                     self.others = self.others.saturating_sub(1);
                     self.earlier.numbered(packet);
                 }
-            }
-            Ok(ClientEvent::Taken { packet, heard }) => {
-                if !self.delivery.acknowledged(packet, now) {
-                    self.earlier.acknowledged(packet);
-                    return Ok(());
-                }
-                failpoint::at("uplink.acknowledged");
-                if !heard {
-                    self.state.send_modify(|s| {
-                        s.unheard += 1;
-                        s.trouble(now, NO_SUBSCRIBER.to_owned());
-                    });
+                if packet == 0 {
+                    self.taken(packet, true, now);
                 }
             }
-            Ok(ClientEvent::Refused { packet, reason }) => {
+            Ok(ClientEvent::Taken { packet, heard }) => self.taken(packet, heard, now),
+            Ok(ClientEvent::Refused { packet, reason, topic: forbids }) => {
                 self.earlier.refused(packet);
-                if !self.delivery.refused(packet, now) {
+                let refused = self.proofs.refused(packet);
+                let is_row = self.delivery.refused(packet, now);
+                if !is_row {
                     // It may be the head.
                     self.head_sent = None;
-                } else {
+                }
+                if let Some((topic, Sort::Event | Sort::Accessory)) = refused.filter(|_| forbids) {
+                    self.forbidden(topic, &reason);
+                } else if is_row {
                     self.state.send_modify(|s| {
                         s.refused += 1;
                         let what = format!(
@@ -292,9 +316,14 @@ impl Session<'_> {
                 }
             }
             Ok(ClientEvent::Message(message)) => self.message(message),
-            Ok(ClientEvent::Subscribed) => self.unanswered = self.unanswered.saturating_sub(1),
+            Ok(ClientEvent::Subscribed) => {
+                self.proofs.subscription_answered();
+                if self.terms.works(&Part::Subscriptions) {
+                    self.tell();
+                }
+            }
             Ok(ClientEvent::NotSubscribed(reason)) => {
-                self.unanswered = self.unanswered.saturating_sub(1);
+                self.proofs.subscription_answered();
                 tracing::warn!(upstream = %self.to.upstream.name, reason, "the broker refuses a subscription");
                 self.state.send_modify(|s| s.not_subscribed = Some(reason));
             }
@@ -303,12 +332,28 @@ impl Session<'_> {
                 return Err(LinkError::Connection {
                     broker: self.to.broker.to_string(),
                     problem: self.explained(&ended),
-                    version_in_doubt: ended.version_in_doubt,
-                    login_refused: ended.login_refused,
+                    cause: ended.cause,
                 });
             }
         }
         Ok(())
+    }
+
+    fn taken(&mut self, packet: u16, heard: bool, now: Monotonic) {
+        if let Some(proof) = self.proofs.taken(packet) {
+            self.proved(proof);
+        }
+        if !self.delivery.acknowledged(packet, now) {
+            self.earlier.acknowledged(packet);
+            return;
+        }
+        failpoint::at("uplink.acknowledged");
+        if !heard {
+            self.state.send_modify(|s| {
+                s.unheard += 1;
+                s.trouble(now, NO_SUBSCRIBER.to_owned());
+            });
+        }
     }
 
     /// Begins delivery after CONNACK.
@@ -319,22 +364,31 @@ impl Session<'_> {
         });
         let (head, signed) = known.await?;
         self.signed = (signed, false);
+        self.take_back(WithheldFor::TooLarge).await?;
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
         self.head_due = true;
-        for topic in self.to.profile.listens_on(self.to.authority) {
-            self.client.subscribe(topic).map_err(|e| self.failed(e.error))?;
-            self.unanswered += 1;
-        }
         let now = self.context.clock.monotonic();
+        let topics = self.to.profile.listens_on(self.to.authority);
+        let forbidden = !self.terms.takes(&Part::Subscriptions, now) && !topics.is_empty();
+        for topic in topics.into_iter().filter(|_| !forbidden) {
+            self.client.subscribe(topic).map_err(|e| self.failed(e.error))?;
+            self.proofs.subscribing();
+        }
+        if self.terms.takes(&Part::Will, now) {
+            self.terms.works(&Part::Will);
+        }
+        self.terms.connected();
+        self.tell();
         self.asked_at = now;
         tracing::info!(upstream = %self.to.upstream.name, broker = %self.to.broker, "link is up");
         self.state.send_modify(|s| {
             s.connected = true;
             s.since = now;
             s.last_error = None;
-            s.not_subscribed = None;
+            s.not_subscribed =
+                forbidden.then(|| "the broker hangs up after a subscription".to_owned());
             s.connects += 1;
             s.certificates = self.to.safety.certificates();
         });
@@ -342,51 +396,27 @@ impl Session<'_> {
     }
 
     fn publish(&self, message: profiles::Message) -> Result<(), LinkError> {
-        self.client.publish(message).map_err(|ended| self.failed(ended.error))
+        let published = self.client.publish(message, self.qos_0);
+        published.map_err(|ended| self.failed(ended.error))
     }
 
     /// Fails if the broker or the platform is late.
     fn check_timeouts(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
-        let unanswered = self.unanswered > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
-        let problem = match self.delivery.look(now) {
-            Some(Late::Broker) => "it takes messages and does not acknowledge them",
-            Some(Late::Platform) => "no acknowledgement of the platform comes over this connection",
-            None if unanswered => "it does not answer subscriptions",
+        let unanswered =
+            self.proofs.subscriptions() > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
+        let (problem, cause) = match self.delivery.look(now) {
+            Some(Late::Broker) => {
+                ("it takes messages and does not acknowledge them", Cause::HungUp)
+            }
+            Some(Late::Platform) => {
+                ("no acknowledgement of the platform comes over this connection", Cause::Other)
+            }
+            None if unanswered => ("it does not answer subscriptions", Cause::HungUp),
             None => return Ok(()),
         };
         self.state.send_modify(|s| s.stalls += 1);
-        Err(self.failed(problem))
-    }
-
-    async fn publish_status(&mut self, online: &watch::Receiver<Online>) -> Result<(), LinkError> {
-        let name = self.to.upstream.name.clone();
-        let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
-        let (outbox, _) = counted.await?;
-        // A certificate may have been renewed while the connection stands.
-        let certificates = self.to.safety.certificates();
-        self.state.send_modify(|s| s.certificates = certificates);
-        let online = Online { outbox, ..online.borrow().clone() };
-        let status = self.to.profile.status(&online)?;
-        status.map_or(Ok(()), |status| self.publish_other(status))
-    }
-
-    /// Publishes the offline status, and takes in acknowledgements on their way, for at most
-    /// [`SHUTDOWN_TIMEOUT`].
-    async fn shut_down(&mut self) -> Result<(), LinkError> {
-        let offline = self.to.profile.offline()?;
-        let said = offline.map_or(Ok(()), |offline| self.publish_other(offline));
-        if said.is_ok() && self.client.disconnect().is_ok() {
-            let drained = async {
-                while let Ok(event) = self.client.next().await {
-                    let now = self.context.clock.monotonic();
-                    if self.handle(Ok(event), now).await.is_err() {
-                        break;
-                    }
-                }
-            };
-            let _ = timeout(SHUTDOWN_TIMEOUT, drained).await;
-        }
-        Ok(())
+        let (broker, problem) = (self.to.broker.to_string(), problem.to_owned());
+        Err(LinkError::Connection { broker, problem, cause })
     }
 }

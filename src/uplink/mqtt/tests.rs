@@ -209,13 +209,14 @@ async fn the_refusal_of_a_connection_is_explained() {
 
 #[tokio::test]
 async fn a_broker_that_does_not_know_mqtt_5_gets_3_1_1() {
-    // An old broker refuses in the form of 3.1.1, or only hangs up.
-    for refusal in [&[0x20_u8, 2, 0, 1][..], &[]] {
+    // An old broker refuses in the form of 3.1.1, which rumqttc cannot read, so it is asked again.
+    for (refusal, times) in [(&[0x20_u8, 2, 0, 1][..], 2), (&[0x20, 3, 0, 0x84, 0], 1)] {
         let mut link = Link::with(1, |upstream| upstream.version = None).await;
-        let mut peer = Peer::accept(&link.broker).await;
-        assert_eq!(peer.version(), 5);
-        peer.send(refusal).await;
-        drop(peer);
+        for _ in 0..times {
+            let mut peer = Peer::accept(&link.broker).await;
+            assert_eq!(peer.version(), 5);
+            peer.send(refusal).await;
+        }
         for attempt in 1..=2 {
             let mut peer = Peer::accept(&link.broker).await;
             assert_eq!(peer.version(), 4, "attempt {attempt}");
@@ -227,6 +228,23 @@ async fn a_broker_that_does_not_know_mqtt_5_gets_3_1_1() {
         }
         link.stop().await;
     }
+}
+
+#[tokio::test]
+async fn i3_a_hang_up_at_connect_does_not_lead_to_3_1_1() {
+    let mut link = Link::with(1, |upstream| upstream.version = None).await;
+    // The connection, and the question whether it refuses the version.
+    for _ in 0..2 {
+        assert_eq!(Peer::accept(&link.broker).await.version(), 5);
+    }
+    let mut peer = Peer::accept(&link.broker).await;
+    assert_eq!(peer.version(), 5);
+    let said = link.state.borrow().last_error.clone().unwrap();
+    assert!(said.contains("set version = \"3.1.1\""), "{said}");
+    peer.let_in().await;
+    assert_eq!(link.state_when(|s| s.connected).await.version, Some(MqttVersion::V5));
+    drop(peer);
+    link.stop().await;
 }
 
 #[tokio::test]

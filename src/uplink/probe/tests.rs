@@ -38,7 +38,21 @@ async fn answered(
     });
     let clock = SystemClock::new().unwrap();
     let broker_at = Broker { host: "127.0.0.1".to_owned(), port, tls: false };
-    let found = probe(&upstream(version), &broker_at, "gw", &clock).await;
+    let upstream = upstream(version);
+    let origin = crate::attendance::Origin {
+        gateway: "gw".into(),
+        project: "p".into(),
+        timezone: jiff::tz::TimeZone::UTC,
+    };
+    let target = Target {
+        upstream: &upstream,
+        broker: &broker_at,
+        gateway: "gw",
+        profile: crate::uplink::profiles::of(&upstream, &origin).unwrap(),
+        daemon_runs: true,
+        clock: &clock,
+    };
+    let found = probe(&target).await;
     let asked = timeout(2 * CLOSE_TIMEOUT, broker).await.expect("a CONNECT for each answer");
     (found, asked.unwrap())
 }
@@ -48,21 +62,30 @@ const LET_IN_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 
 #[tokio::test]
 async fn a_broker_that_refuses_version_5_is_probed_in_3_1_1_under_a_client_id_of_its_own() {
-    for answers in
-        [&[&[0x20, 2, 0, 1][..], LET_IN], &[&[0x20, 3, 0, 0x84, 0][..], LET_IN], &[&[][..], LET_IN]]
-    {
+    const OLD: &[u8] = &[0x20, 2, 0, 1];
+    for answers in [&[OLD, OLD, LET_IN][..], &[&[0x20, 3, 0, 0x84, 0], LET_IN]] {
         let (found, asked) = answered(None, answers).await;
         assert_eq!(found.unwrap().version, MqttVersion::V4, "{answers:?}");
-        let [v5, v4] = &asked[..] else { panic!("{asked:?}") };
-        // Byte 8 is the protocol level, after the protocol's name.
-        assert_eq!((v5[8], v4[8]), (5, 4));
-        for connect in &asked {
+        let (v5, v4) = (asked.first().unwrap(), asked.last().unwrap());
+        // Byte 8 is the protocol level, after the protocol's name. The first CONNECT may be longer.
+        let level =
+            |connect: &[u8]| connect[connect.windows(4).position(|w| w == b"MQTT").unwrap() + 4];
+        assert_eq!((level(v5), level(v4)), (5, 4));
+        for connect in [v5, v4] {
             assert!(connect.windows(11).any(|w| w == b"gw-up-check"), "{connect:?}");
         }
     }
     assert_eq!(answered(None, &[LET_IN_V5]).await.0.unwrap().version, MqttVersion::V5);
     let only = answered(Some(MqttVersion::V4), &[LET_IN]).await.0.unwrap();
     assert_eq!(only.version, MqttVersion::V4);
+}
+
+#[tokio::test]
+async fn a_hang_up_is_no_refusal_of_version_5() {
+    let (found, asked) = answered(None, &[&[], &[], &[]]).await;
+    let problem = found.unwrap_err();
+    assert!(problem.contains("set version = \"3.1.1\""), "{problem}");
+    assert_eq!(asked.len(), 3);
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ pub mod profile;
 
 use std::sync::Arc;
 
-pub use self::profile::{Dialect, HeadNotice, Heard, Made, Message, Online, OnlineLane, Profile};
+pub use self::profile::{
+    Dialect, HeadNotice, Heard, Made, Message, Online, OnlineLane, Profile, Stub,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::{self, Ack, Config, ConfigError, Upstream},

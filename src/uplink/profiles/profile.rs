@@ -12,9 +12,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    attendance::{EventRecord, Origin, Record},
+    attendance::{EventRecord, Leaf, Origin, Record},
     config::Upstream,
-    ledger::{LaneMode, SignedHead, tree::Hash},
+    ledger::{LaneMode, SignedHead, WithheldFor, tree::Hash},
     turnstile::settings::Checked,
     uplink::authority::{Authority, NotAuthorised},
 };
@@ -68,6 +68,22 @@ pub trait Profile: Send + Sync {
         Ok(None)
     }
 
+    /// Returns the topic of records, on which stubs go too. `None`: this platform knows no stubs.
+    fn stubs_on(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes the message of a stub, on the topic of records.
+    fn stub(&self, _stub: &Stub) -> Made {
+        Ok(None)
+    }
+
+    /// Makes the message with which `gatehouse check` tries the topic of a `record` or of an event.
+    /// It has no seq, so a consumer steps over it.
+    fn trial(&self, _record: bool) -> Made {
+        Ok(None)
+    }
+
     /// Whether the platform can acknowledge, which `ack = "platform"` requires.
     fn acknowledges(&self) -> bool {
         false
@@ -110,6 +126,21 @@ pub trait Profile: Send + Sync {
     fn reply(&self, _answer: Vec<u8>) -> Option<Message> {
         None
     }
+}
+
+/// What the platform gets in place of a record that the broker does not take.
+#[derive(Clone, Debug)]
+pub struct Stub {
+    /// The ledger's id, in hexadecimal digits.
+    pub ledger: String,
+    /// The record's seq.
+    pub seq: u64,
+    /// Why the record is withheld.
+    pub withheld: WithheldFor,
+    /// The place and the hash of the record's entry.
+    pub leaf: Leaf,
+    /// Whether the record, or its stub, may have reached the platform before.
+    pub resent: bool,
 }
 
 /// The meaning of a platform's message.

@@ -5,7 +5,7 @@ use MqttVersion::{V4, V5};
 fn a_broker_that_refuses_5_gets_3_1_1_until_it_is_unreachable() {
     let mut route = Route::new(1, None);
     assert_eq!(route.next(), (0, V5));
-    assert_eq!(route.went(ConnectOutcome::VersionInDoubt), Duration::ZERO);
+    assert_eq!(route.went(ConnectOutcome::VersionRefused), Duration::ZERO);
     assert_eq!(route.next(), (0, V4));
     route.went(ConnectOutcome::Well);
     assert_eq!(route.next(), (0, V4));
@@ -13,15 +13,15 @@ fn a_broker_that_refuses_5_gets_3_1_1_until_it_is_unreachable() {
     route.went(ConnectOutcome::Nowhere);
     assert_eq!(route.next(), (0, V5));
     // It refuses both, so the version is not the reason. Both are tried each time.
-    assert_eq!(route.went(ConnectOutcome::VersionInDoubt), Duration::ZERO);
-    assert!(route.went(ConnectOutcome::VersionInDoubt) >= *PAUSES.start());
+    assert_eq!(route.went(ConnectOutcome::VersionRefused), Duration::ZERO);
+    assert!(route.went(ConnectOutcome::VersionRefused) >= *PAUSES.start());
     assert_eq!(route.next(), (0, V5));
 }
 
 #[test]
 fn a_configured_version_is_the_only_one_tried() {
     let mut route = Route::new(1, Some(V5));
-    assert!(route.went(ConnectOutcome::VersionInDoubt) > Duration::ZERO);
+    assert!(route.went(ConnectOutcome::VersionRefused) > Duration::ZERO);
     assert_eq!(route.next(), (0, V5));
     assert_eq!(Route::new(1, Some(V4)).next(), (0, V4));
 }

@@ -33,6 +33,8 @@ impl Safety {
                 broker.port
             ),
             Some(other) => format!("TLS: {other}"),
+            None if closed(error) && broker.tls => self.hung_up(),
+            None if closed(error) => "the broker closed the connection".to_owned(),
             None => match cause::<io::Error>(error) {
                 Some(cause) if broker.tls && hung_up(cause) => self.hung_up(),
                 Some(cause) => cause.to_string(),
@@ -148,6 +150,15 @@ impl Safety {
         };
         format!("the broker closed the connection; {ours}, or its port takes no TLS")
     }
+}
+
+/// Returns whether the broker closed the connection, which rumqttc reports without an io::Error.
+fn closed(error: &(dyn Error + 'static)) -> bool {
+    use rumqttc::{ConnectionError as V4, StateError, v5};
+    let v4 = error.downcast_ref::<V4>();
+    let v5 = error.downcast_ref::<v5::ConnectionError>();
+    matches!(v4, Some(V4::MqttState(StateError::ConnectionAborted)))
+        || matches!(v5, Some(v5::ConnectionError::MqttState(v5::StateError::ConnectionAborted)))
 }
 
 fn hung_up(error: &io::Error) -> bool {

@@ -6,11 +6,14 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::{Session, work::EarlierRead};
+use super::{
+    Session,
+    work::{EarlierRead, Row},
+};
 use crate::{
     ledger::{self, LedgerError, Stored},
     store::Priority,
-    uplink::{link::LinkError, profiles},
+    uplink::link::LinkError,
 };
 
 /// Maximum number of these records on their way.
@@ -76,7 +79,8 @@ impl Session<'_> {
             }
             let read = store.read(move |tx| {
                 let make = |stored: Stored, cause| {
-                    profiles::message(&*profile, &origin, &stored, cause, true)
+                    let made = Row::make(&*profile, &origin, &stored, cause, true)?;
+                    Some(made.map(|(_, row)| row))
                 };
                 let next = ledger::next_to_drain(tx, &dir, &name, AT_ONCE, make)?;
                 let Some((rows, progress)) = next.map(ledger::Drained::split) else {
@@ -93,14 +97,17 @@ impl Session<'_> {
     /// Publishes records that were read.
     pub(super) fn publish_earlier(
         &mut self,
-        read: Option<(Vec<profiles::Message>, (String, u64))>,
+        read: Option<(Vec<Row>, (String, u64))>,
     ) -> Result<(), LinkError> {
-        let Some((messages, progress)) = read else {
+        let Some((rows, progress)) = read else {
             self.earlier.rests = true;
             return Ok(());
         };
         self.earlier.progress = Some(progress);
-        for message in messages {
+        for row in rows {
+            // A record in place of which a stub goes stays in the database that was set aside.
+            let (message, _) = self.fitting(row)?;
+            self.handed_row(&message, None);
             self.delivery.publish_other(self.context.clock.monotonic());
             self.earlier.unnumbered.push_back(true);
             self.earlier.unacknowledged += 1;

@@ -38,8 +38,10 @@ impl Session<'_> {
         };
         let notice = HeadNotice { signed, from, consistency };
         let Some(message) = self.to.profile.head(&notice)? else { return Ok(()) };
-        self.publish_other(message)?;
-        self.head_sent = Some(size);
+        if self.publish_accessory(message)? {
+            // At QoS 0 no one says that the head arrived, so the next proof begins before it.
+            self.head_sent = (!self.qos_0).then_some(size);
+        }
         failpoint::at("head.published");
         Ok(())
     }

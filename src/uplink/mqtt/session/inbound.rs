@@ -9,7 +9,7 @@ use crate::{
     uplink::{
         client::{Message, OTHERS},
         link::{Incoming, LinkError},
-        profiles::{self, Heard, profile::Acknowledgement},
+        profiles::{Heard, profile::Acknowledgement},
     },
 };
 
@@ -40,6 +40,9 @@ impl Session<'_> {
     /// and the broker sends the message again.
     fn receipt(&mut self, mut message: Box<Message>) {
         message.payload.clear();
+        if !message.needs_receipt() {
+            return;
+        }
         if self.later.len() < RECEIPTS {
             self.later.push_back(Later::Receipt(message));
         }
@@ -47,24 +50,19 @@ impl Session<'_> {
 
     /// Hands waiting receipts and replies to the client while it has room.
     pub(super) fn catch_up(&mut self) -> Result<(), LinkError> {
-        while self.others < OTHERS / 2 {
+        while self.others < OTHERS / 2 && self.may_send() {
             match self.later.pop_front() {
                 Some(Later::Receipt(message)) => {
                     self.client.acknowledge(&message).map_err(|e| self.failed(e.error))?;
                     self.others += 1;
                 }
-                Some(Later::Reply(reply)) => self.publish_other(reply)?,
+                Some(Later::Reply(reply)) => {
+                    self.publish_accessory(reply)?;
+                }
                 None => break,
             }
         }
         Ok(())
-    }
-
-    pub(super) fn publish_other(&mut self, message: profiles::Message) -> Result<(), LinkError> {
-        self.delivery.publish_other(self.context.clock.monotonic());
-        self.earlier.published_other();
-        self.others += 1;
-        self.publish(message)
     }
 
     fn platform_acknowledged(&mut self, ack: Result<Acknowledgement, String>) {
@@ -166,13 +164,7 @@ impl Session<'_> {
     /// lost reply, but a command without a receipt would come again with each connection.
     pub(super) fn answer(&mut self, message: Box<Message>, answer: Option<Vec<u8>>) {
         self.receipt(message);
-        match answer {
-            Some(reply) if reply.len() + 1024 > self.largest => {
-                let (upstream, bytes) = (&self.to.upstream.name, reply.len());
-                tracing::error!(%upstream, bytes, "a reply is too large for the broker and is left out");
-            }
-            Some(reply) => self.later.extend(self.to.profile.reply(reply).map(Later::Reply)),
-            None => {}
-        }
+        let reply = answer.and_then(|reply| self.to.profile.reply(reply));
+        self.later.extend(reply.map(Later::Reply));
     }
 }

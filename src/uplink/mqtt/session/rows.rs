@@ -6,12 +6,11 @@ use super::{
 };
 use crate::{
     failpoint,
-    ledger::{self, LedgerError, Stored},
-    store::Priority,
+    ledger::{self, LedgerError, Stored, WithheldFor},
+    store::{Priority, set_meta},
     uplink::{
         delivery::{PAGE, Page},
         link::LinkError,
-        profiles,
     },
 };
 
@@ -19,14 +18,24 @@ use crate::{
 /// off when no row is on its way, or after `STRIKE_EVERY`.
 const STRIKE_ROWS: usize = 1024;
 
+/// Returns the key in `meta` of the size over which records stand aside, 8 bytes.
+pub(super) fn limit_key(upstream: &str) -> String {
+    format!("withheld_over/{upstream}")
+}
+
 impl Session<'_> {
     /// Hands rows to the client while the window has room.
     pub(super) fn publish_rows(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let (mut published, mut repeated) = (0, 0);
-        while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
+        while self.may_send()
+            && let Some((seq, row)) = self.delivery.next(now)
+        {
+            let resent = row.resent;
+            let (message, withheld) = self.fitting(row)?;
             // The line comes before the publish, so that a killed process has logged all it sent.
             tracing::trace!(seq, resent, "a row is handed on");
+            self.handed_row(&message, withheld.map(|why| (seq, why)));
             self.publish(message)?;
             published += 1;
             repeated += u64::from(resent);
@@ -51,10 +60,8 @@ impl Session<'_> {
             let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
             let read = store.read(move |tx| {
                 let make = |stored: Stored, cause| {
-                    let seq = stored.entry.seq?;
-                    let resent = sent.contains(seq);
-                    let made = profiles::message(&*profile, &origin, &stored, cause, resent)?;
-                    Some(made.map(|message| (seq, message.map(|message| Row { message, resent }))))
+                    let resent = sent.contains(stored.entry.seq?);
+                    Row::make(&*profile, &origin, &stored, cause, resent)
                 };
                 let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
                 let (upto, more) = (waiting.upto, waiting.more);
@@ -73,6 +80,7 @@ impl Session<'_> {
 
     pub(super) fn has_to_strike(&self) -> bool {
         self.delivery.to_strike() > 0
+            || !self.stubbed.is_empty()
             || self.delivery.upto().unwrap_or(0) > self.struck_upto
             || self.signed.1
     }
@@ -92,10 +100,19 @@ impl Session<'_> {
         if let Some(upto) = upto {
             self.state.send_modify(|s| s.acknowledged_upto = Some(upto));
         }
+        let stubbed = std::mem::take(&mut self.stubbed);
+        let largest = self.largest as u64;
         let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         self.striking = Some(Box::pin(async move {
             let struck = store.write(Priority::Upkeep, move |tx| {
+                let stands_aside = !stubbed.is_empty();
+                if stands_aside {
+                    ledger::withhold(tx, &name, &stubbed)?;
+                    if stubbed.iter().any(|(_, why)| *why == WithheldFor::TooLarge) {
+                        set_meta(tx, &limit_key(&name), &largest.to_be_bytes())?;
+                    }
+                }
                 let rows = ledger::strike_off(tx, &name, &rows)?;
                 let left_out = ledger::strike_off(tx, &name, &left_out)?;
                 if let Some(signed) = signed {
@@ -104,7 +121,8 @@ impl Session<'_> {
                 let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
                 failpoint::at("uplink.striking");
                 let acknowledged = rows + more.transpose()?.unwrap_or(0);
-                Ok::<_, LedgerError>(Struck { acknowledged, left_out })
+                let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
+                Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld })
             });
             Ok(struck.await?)
         }));
@@ -115,6 +133,7 @@ impl Session<'_> {
         self.state.send_modify(|s| {
             s.acknowledged += rows.acknowledged;
             s.left_out += rows.left_out;
+            s.withheld = rows.withheld.unwrap_or(s.withheld);
         });
     }
 

@@ -16,7 +16,7 @@ pub use self::encoding::Encoding;
 use self::encoding::encode;
 use super::profile::{
     Acknowledgement, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand, Online,
-    Profile,
+    Profile, Stub,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -122,6 +122,32 @@ impl Profile for Native {
             "consistency": consistency.iter().map(hex::encode).collect::<Vec<_>>(),
         });
         self.message("head", &value, false)
+    }
+
+    fn stubs_on(&self) -> Option<String> {
+        Some(self.topic("attendance"))
+    }
+
+    fn stub(&self, Stub { ledger, seq, withheld, leaf, resent }: &Stub) -> Made {
+        let mut value = json!({
+            "v": 1,
+            "gateway": self.origin.gateway,
+            "project": self.origin.project,
+            "ledger": ledger,
+            "seq": seq,
+            "withheld": withheld,
+            "leaf": leaf,
+        });
+        if let Some(stub) = value.as_object_mut().filter(|_| *resent) {
+            stub.insert("resent".to_owned(), true.into());
+        }
+        self.message("attendance", &value, false)
+    }
+
+    fn trial(&self, record: bool) -> Made {
+        let Origin { gateway, project, .. } = &self.origin;
+        let value = json!({ "v": 1, "gateway": gateway, "project": project, "check": true });
+        self.message(if record { "attendance" } else { "event" }, &value, false)
     }
 
     fn acknowledges(&self) -> bool {
