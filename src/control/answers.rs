@@ -104,6 +104,7 @@ impl Connection<'_> {
                 self.done(services.set_state(set_state, by).await?).await
             }
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
+            Request::Consent(set) => self.done(services.set_consent(set, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);
                 loop {
