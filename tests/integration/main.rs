@@ -22,6 +22,7 @@ mod camera;
 mod clock;
 mod commands;
 mod config;
+mod consent;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod deletion;
