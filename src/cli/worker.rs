@@ -149,7 +149,7 @@ async fn set_state(context: &Context, set_state: SetState) -> anyhow::Result<()>
 async fn consent(context: &Context, set: SetConsent) -> anyhow::Result<()> {
     let set = super::confirmed(set.confirmed, "Is the value right?", async |confirmed| {
         let request = Request::Consent(SetConsent { confirmed, ..set.clone() });
-        Ok(context.ask::<ConsentSet>(&request).await?)
+        context.ask::<ConsentSet>(&request).await
     });
     context.print(&set.await?, |ConsentSet { id, consent, .. }| {
         match (&consent.purpose, consent.is_in_force()) {

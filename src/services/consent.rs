@@ -170,14 +170,14 @@ fn next(
             };
             match now.as_ref().and_then(|now| now.withdrawn_on) {
                 Some(withdrawn_on) if on < withdrawn_on => {
-                    return Err(Refusal::FormBeforeWithdrawal { on, withdrawn_on }.into());
+                    Err(Refusal::FormBeforeWithdrawal { on, withdrawn_on }.into())
                 }
                 Some(withdrawn_on) if now.as_ref().is_some_and(|now| now.form == after.form) => {
-                    return Err(Refusal::FormWithdrawn { withdrawn_on }.into());
+                    Err(Refusal::FormWithdrawn { withdrawn_on }.into())
                 }
                 // A consent that came with an enrolment is not recorded here yet.
                 None if worker.consent(purpose) == Some(&after) => {
-                    return Err(Refusal::ConsentKnown.into());
+                    Err(Refusal::ConsentKnown.into())
                 }
                 _ => Ok(after),
             }
