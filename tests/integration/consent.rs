@@ -144,6 +144,21 @@ fn i7_a_withdrawn_consent_erases_the_face_at_once_and_the_worker_goes_on_without
     let kinds: Vec<_> = history.iter().map(|e| e["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["enrolment", "consent", "consent", "amendment"]);
     gate.platform.assert_whole();
+
+    // A package proves both.
+    let package = gate.site.path("W001.cbor");
+    let package = package.to_str().unwrap();
+    let days = ["--from", "2020-10-01", "--to", "2020-10-31", "--out", package];
+    let exported =
+        gate.site.gatehouse(&[&["evidence", "export", "--worker", "W001"], &days[..]].concat());
+    assert_eq!(exported.code, 0, "{exported:?}");
+    let proved = gate.site.gatehouse(&["evidence", "verify", package]).out;
+    for line in [
+        "consent   to face: withdrawn on 2020-10-31 (form C-1)\n",
+        "consent   to face: given on 2020-11-02 (form C-2)\n",
+    ] {
+        assert!(proved.contains(line), "{proved}");
+    }
 }
 
 #[test]
