@@ -45,13 +45,13 @@ pub(super) enum Command {
   gatehouse worker photo W001 --erase --reason \"the photos show another person\"")]
     Photo(Box<enroll::Photos>),
     /// Record a consent that a worker gave or withdrew: to the face, or to photos for an upstream
+    ///
+    /// A withdrawal counts at once. Of the face it erases templates and photos. The worker stays on
+    /// the roster, and a guard releases the turnstile. After a withdrawal a new form is needed.
     #[command(after_help = "Examples:
   gatehouse worker consent W001 --purpose face --withdrawn 2026-10-31
   gatehouse worker consent W001 --purpose face --given 2026-11-02 --form C-2026-031
-  gatehouse worker consent W001 --purpose photo:platform --given 2026-10-01 --form P-2026-001
-
-A withdrawal counts at once. Of the face it erases templates and photos. The worker stays on the
-roster, and a guard releases the turnstile. After a withdrawal a new form is needed.")]
+  gatehouse worker consent W001 --purpose photo:platform --given 2026-10-01 --form P-2026-001")]
     Consent(SetConsent),
     /// List the workers
     #[command(after_help = "Examples:

@@ -70,7 +70,7 @@ pub(in crate::cli) struct Photos {
     replace: Vec<PathBuf>,
     #[command(flatten)]
     live: Option<Live>,
-    /// Erase templates and photos, and forget the number of the consent form. The worker stays on the
+    /// Erase templates and photos, and the number of the consent form. The worker stays on the
     /// roster. Where the worker withdraws the consent, use `worker consent`
     #[arg(long, requires = "reason")]
     erase: bool,
