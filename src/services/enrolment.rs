@@ -49,7 +49,7 @@ impl Services {
             let dry = enroll.dry_run.then_some(dry);
             return match enrolled_again(enroll, person, &identity, &known, asked)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
-                None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
+                None => Ok(Enrolled::new(known.0, EnrollResult::Unchanged)),
             };
         }
         self.must_be_free(&id, &identity).await?;
@@ -63,7 +63,7 @@ impl Services {
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
-        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
+        let mut done = Enrolled::new(worker.clone(), EnrollResult::Enrolled);
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
@@ -85,11 +85,12 @@ impl Services {
         self.change(&changing, id.clone(), Priority::Photo, move |tx| {
             roster::enroll(tx, &sealer, &enrolment)?;
             if let Some(withdrawn) = withdrawn {
-                roster::keep_withdrawal(tx, &id, &withdrawn)?;
+                roster::keep_withdrawal(tx, &enrolment.worker.person.id, &withdrawn)?;
             }
             Ok((entry.into(), ()))
         })
         .await?;
+        done.advice = self.advice(&id);
         Ok(done)
     }
 }
