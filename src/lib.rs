@@ -105,9 +105,9 @@
 //!   photo of the face for a limited time; a stranger leaves no photo.
 //! - **I6** Everything that is dropped, retried, late or disconnected is counted.
 //!   `gatehouse status` and the metrics show the same numbers.
-//! - **I7** Removing a worker erases templates and photos at once and keeps the attendance. Ids are
-//!   never used again. An erasure reaches databases that were set aside, as far as their damage
-//!   allows it.
+//! - **I7** Removing a worker erases templates and photos at once and keeps the attendance, and so
+//!   does a withdrawn consent to the face, which no upstream can end. Ids are never used again. An
+//!   erasure reaches databases that were set aside, as far as their damage allows it.
 //! - **I8** Every queue, file, table and message has a bound ([Bounds](#bounds)). A full disk never
 //!   corrupts the database and never loses what the gateway has acknowledged.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and

@@ -17,6 +17,7 @@ use super::{Context, WholeFile, table};
 use crate::{
     control::{AuditProgress, PackageSent, Piece, Request},
     evidence::{self, Gap, Known, OutageShown, Report},
+    ledger::ConsentChange,
     roster::WorkerId,
     services::{Audited, EvidenceQuery, HeadShown, HealthQuery},
     status::Status,
@@ -278,6 +279,10 @@ fn in_words(report: &Report, known: &Known) -> String {
              that a platform has of them are true",
             counted(*entries, "entry")
         );
+    }
+    for ConsentChange { purpose, what, on, form, .. } in &report.consents {
+        let form = form.as_ref().map_or_else(String::new, |form| format!(" (form {form})"));
+        let _ = writeln!(out, "consent   to {purpose}: {what} on {on}{form}");
     }
     let _ = writeln!(out, "{anchor}");
     let _ = writeln!(

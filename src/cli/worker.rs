@@ -14,8 +14,10 @@ use serde_json::Value;
 use super::Context;
 use crate::{
     control::Request,
-    roster::{State, Worker, WorkerId},
-    services::{Remove, Removed, SetState, Update, WorkerQuery, WorkerShown},
+    roster::{Consent, Purpose, State, Worker, WorkerId},
+    services::{
+        ConsentSet, Remove, Removed, SetConsent, SetState, Update, WorkerQuery, WorkerShown,
+    },
 };
 
 #[derive(Subcommand)]
@@ -41,8 +43,17 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse worker photo W001 --add helmet.jpg
   gatehouse worker photo W001 --lane north --direction entry
-  gatehouse worker photo W001 --erase --reason \"consent withdrawn\"")]
+  gatehouse worker photo W001 --erase --reason \"the photos show another person\"")]
     Photo(Box<enroll::Photos>),
+    /// Record a consent that a worker gave or withdrew: to the face, or to photos for an upstream
+    ///
+    /// A withdrawal counts at once. Of the face it erases templates and photos. The worker stays on
+    /// the roster, and a guard releases the turnstile. After a withdrawal a new form is needed.
+    #[command(after_help = "Examples:
+  gatehouse worker consent W001 --purpose face --withdrawn 2026-10-31
+  gatehouse worker consent W001 --purpose face --given 2026-11-02 --form C-2026-031
+  gatehouse worker consent W001 --purpose photo:platform --given 2026-10-01 --form P-2026-001")]
+    Consent(SetConsent),
     /// List the workers
     #[command(after_help = "Examples:
   gatehouse worker list --team \"钢筋一班\"
@@ -103,6 +114,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Import(import) => return import::run(context, import).await,
         Command::Update(update) => enroll::update(context, *update).await?,
         Command::Photo(photos) => enroll::photos(context, *photos).await?,
+        Command::Consent(set) => consent(context, set).await?,
         Command::List(query) => list(context, query).await?,
         Command::Show { id } => {
             let shown: WorkerShown = context.ask(&Request::Worker { id }).await?;
@@ -142,10 +154,38 @@ async fn set_state(context: &Context, set_state: SetState) -> anyhow::Result<()>
     })
 }
 
+async fn consent(context: &Context, set: SetConsent) -> anyhow::Result<()> {
+    let set = super::confirmed(set.confirmed, "Is the value right?", async |confirmed| {
+        let request = Request::Consent(SetConsent { confirmed, ..set.clone() });
+        context.ask::<ConsentSet>(&request).await
+    });
+    context.print(&set.await?, |ConsentSet { id, consent, .. }| {
+        match (&consent.purpose, consent.is_in_force()) {
+            (Purpose::Face, true) => format!(
+                "{id}: the consent to the face is recorded; `gatehouse worker photo {id}` takes photos"
+            ),
+            (Purpose::Face, false) => format!(
+                "{id}: templates and photos are erased, attendance stays; a guard must release the \
+                 turnstile, with `gatehouse lane release LANE --worker {id} …`"
+            ),
+            (Purpose::Photo(upstream), true) => {
+                format!("{id}: the consent to photos for {upstream} is recorded")
+            }
+            (Purpose::Photo(upstream), false) => {
+                format!("{id}: no photos go to {upstream} from now on")
+            }
+        }
+    })
+}
+
 async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
     let head = ["ID", "NAME", "TEAM", "CONTRACTOR", "TRADE", "FROM", "UNTIL", "STATE", "TEMPLATES"];
     let date = |d: Option<Date>| d.map_or_else(String::new, |d| d.to_string());
     let row = |w: Worker| {
+        let templates = match w.consent(&Purpose::Face) {
+            Some(face) if !face.is_in_force() => "consent withdrawn".to_owned(),
+            _ => w.templates.to_string(),
+        };
         let person = w.person;
         vec![
             person.id.to_string(),
@@ -156,7 +196,7 @@ async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
             date(w.terms.valid_from),
             date(w.terms.valid_until),
             w.state.to_string(),
-            w.templates.to_string(),
+            templates,
         ]
     };
     let _: Value = context.list(&Request::Workers(query), &head, row).await?;
@@ -219,6 +259,16 @@ fn human(shown: &WorkerShown) -> String {
         }
         _ => worker.state.word().to_owned(),
     };
+    let face = match worker.consent(&Purpose::Face) {
+        Some(face) if !face.is_in_force() => said(face),
+        _ => text(&terms.consent),
+    };
+    let photos = worker.consents.iter().filter_map(|consent| match &consent.purpose {
+        Purpose::Photo(upstream) => {
+            Some(row("photos go to", &format!("{upstream}: {}", said(consent))))
+        }
+        Purpose::Face => None,
+    });
     let templates = match worker.templates {
         0 if worker.state != State::Removed => "0 (a guard must release the turnstile)".to_owned(),
         n => n.to_string(),
@@ -239,12 +289,23 @@ fn human(shown: &WorkerShown) -> String {
         row("trade", &person.trade),
         row("valid from", &date(terms.valid_from)),
         row("valid until", &date(terms.valid_until)),
-        row("consent", &text(&terms.consent)),
+        row("consent", &face),
         row("consent signed", &date(terms.consent_on)),
         row("contract signed", &date(terms.contract_signed)),
         row("trained on", &date(terms.trained_on)),
         row("state", &state),
         row("templates", &templates),
+        photos.collect(),
     ]
     .concat()
+}
+
+/// Returns a consent in words: `P-1, signed 2026-10-01`, `withdrawn on 2026-10-31 (P-1)`.
+fn said(consent: &Consent) -> String {
+    let form = consent.form.as_deref();
+    match (consent.withdrawn_on, consent.given_on) {
+        (Some(on), _) => format!("withdrawn on {on} ({})", form.unwrap_or("no form before")),
+        (None, Some(on)) => format!("{}, signed {on}", form.unwrap_or("-")),
+        (None, None) => form.unwrap_or("-").to_owned(),
+    }
 }

@@ -115,7 +115,7 @@ fn refusal(id: Option<&str>, failure: &Failure) -> NoCommand {
 /// commands, and would learn from these failures which ID numbers and faces are enrolled, and as
 /// which workers.
 fn shown_to(signed: bool, failure: Failure) -> Failure {
-    let telling = [Code::Duplicate, Code::DuplicateFace, Code::AnotherFace];
+    let telling = [Code::Duplicate, Code::DuplicateFace, Code::AnotherFace, Code::ConsentWithdrawn];
     let tells = |one: &Failure| telling.contains(&one.code);
     if signed || !(tells(&failure) || failure.also.iter().any(tells)) {
         return failure;

@@ -10,7 +10,7 @@ use super::parse::Verb;
 use crate::{
     clock::Monotonic,
     ledger::{self, Actor},
-    roster::{self, RosterError, State, Worker},
+    roster::{self, Purpose, RosterError, State, Worker},
     services::{Code, DryRuns, Failure, PAGE, Remove, Services, SetState, Source},
     status,
     store::Priority,
@@ -54,7 +54,14 @@ pub(super) async fn carry_out(
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
-            to_result(services.workers(&Default::default(), after, limit).await?)
+            let mut page = services.workers(&Default::default(), after, limit).await?;
+            for worker in &mut page.workers {
+                worker.consents.retain(|consent| match &consent.purpose {
+                    Purpose::Face => true,
+                    Purpose::Photo(upstream) => *upstream == by.user,
+                });
+            }
+            to_result(page)
         }
         Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,

@@ -122,6 +122,19 @@ fn a_cameras_password_is_separated_from_its_address() {
 }
 
 #[test]
+fn names_go_unencrypted_to_another_machine_only_where_the_configuration_allows_it() {
+    let loads = |text: &str| Config::parse(Path::new("/etc/g.toml"), text).map(drop);
+    let upstream =
+        |broker: &str, more: &str| format!("{SITE}[[upstream]]\nbroker = [{broker}]\n{more}");
+    for brokers in ["\"mqtt://10.0.0.9\"", "\"mqtts://a.example\", \"mqtt://b.example\""] {
+        let message = refusal(&upstream(brokers, ""));
+        assert!(message.contains("would send names unencrypted"), "{message}");
+        loads(&upstream(brokers, "allow_plaintext = true\n")).unwrap();
+    }
+    loads(&upstream("\"mqtt://127.0.0.1\", \"mqtt://[::1]\", \"mqtts://a.example\"", "")).unwrap();
+}
+
+#[test]
 fn a_camera_that_this_build_cannot_read_is_refused_by_name() {
     for (source, readable, words) in [
         ("v4l2:/dev/video0", cfg!(target_pointer_width = "64"), "has no USB cameras"),

@@ -106,6 +106,7 @@ impl Connection<'_> {
             Request::ChangeCard(change) => self.done(services.change_card(change, by).await?).await,
             Request::Cards { id } => self.done(services.cards(id).await?).await,
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
+            Request::Consent(set) => self.done(services.set_consent(set, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);
                 loop {

@@ -11,8 +11,8 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, ChangeCard, ConfirmRoster, Dispute, Enroll, EvidenceQuery,
-        ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState,
-        Update, Watch, Withdraw, WorkerQuery,
+        ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetConsent,
+        SetState, Update, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -27,6 +27,7 @@ pub enum Request {
     Update(Box<Update>),
     SetState(SetState),
     Remove(Remove),
+    Consent(SetConsent),
     Workers(WorkerQuery),
     Worker {
         id: WorkerId,

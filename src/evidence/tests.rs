@@ -97,6 +97,7 @@ impl Gateway {
             model: "sface".into(),
             templates: 1,
             alike: None,
+            face_withdrawn_on: None,
             by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
         };
         self.change(|tx, ledger| ledger.append(tx, stamp(MORNING_MS - DAY_MS), enrolment).unwrap());

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     attendance::{Origin, Record},
     ledger::{
-        Body, CborError, Dispute, Disputed, Entry, Head, HeadError, Kind as _, Lost, Stored,
-        commitment, leaf_hash,
+        Body, CborError, ConsentChange, Dispute, Disputed, Entry, Head, HeadError, Kind as _, Lost,
+        Stored, commitment, leaf_hash,
         tree::{Hash, includes, is_consistent},
     },
     store::PublicKey,
@@ -127,6 +127,9 @@ pub struct Report {
     /// Where the gateway has lost entries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Gap>,
+    /// The consents that the worker gave and withdrew after the enrolment, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<ConsentChange>,
     /// The attendance, as records are listed.
     pub attendance: Vec<Record>,
     /// Times in which the gate was down or blind: no record of these times is no absence.
@@ -204,6 +207,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_number,
         entries: entries.len(),
         lost: gaps(&origin, &entries),
+        consents: consents(&entries),
         attendance,
         outages: outages(&origin, &entries),
         gateway: origin.gateway,
@@ -345,6 +349,14 @@ fn gaps(origin: &Origin, entries: &Entries) -> Vec<Gap> {
         _ => None,
     });
     gaps.collect()
+}
+
+fn consents(entries: &Entries) -> Vec<ConsentChange> {
+    let consents = entries.values().filter_map(|stored| match &stored.entry.body {
+        Body::ConsentChange(consent) => Some(consent.clone()),
+        _ => None,
+    });
+    consents.collect()
 }
 
 /// Returns the records of the entries, in the order of the ledger.

@@ -81,6 +81,16 @@ fn one_of_each_kind() -> Vec<Entry> {
         model: "sface_2021dec".into(),
         templates: 2,
         alike,
+        face_withdrawn_on: None,
+        by: socket(),
+    };
+    let consent = |purpose: &str, what, form: Option<&str>, erased| ConsentChange {
+        worker: worker(),
+        purpose: purpose.parse().unwrap(),
+        what,
+        on: jiff::civil::date(2026, 10, 31),
+        form: form.map(Into::into),
+        erased,
         by: socket(),
     };
     let presentation = Some(Presentation { score: Score(-1200), cue: "moire".into() });
@@ -420,6 +430,20 @@ fn one_of_each_kind() -> Vec<Entry> {
         card(CardChange::Lost).into(),
         several(Some(person())).into(),
         several(None).into(),
+        consent("photo:platform", ConsentWhat::Given, Some("P-0003"), None).into(),
+        consent(
+            "face",
+            ConsentWhat::Withdrawn,
+            Some("C-0017"),
+            Some(Erased { templates: 3, photos: 3 }),
+        )
+        .into(),
+        consent("photo:platform", ConsentWhat::Withdrawn, None, None).into(),
+        Enrolment {
+            face_withdrawn_on: Some(jiff::civil::date(2026, 10, 31)),
+            ..enrolment(Terms::default(), None)
+        }
+        .into(),
     ];
     (0..)
         .zip(bodies)

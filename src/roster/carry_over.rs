@@ -1,7 +1,8 @@
 //! Copies the readable workers of a damaged database to a new one.
 //!
 //! In: the damaged database, and a transaction on the new one. Out: the number of workers copied
-//! and lost. Touches: the tables `worker`, `template`, `photo`, `card`, and `roster_version` in `meta`.
+//! and lost. Touches: the tables `worker`, `consent`, `template`, `photo`, `card`, and
+//! `roster_version` in `meta`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +66,13 @@ fn one(
     let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&seal_context(table, id, ordinal), b).is_ok());
     // A worker may have no template. A worker whose template rows cannot be read is lost.
     let Some(had) = rows(old, "template", "worker", id) else { return Ok(false) };
+    // A withdrawal must not be lost, so the worker is where the consents cannot be read.
+    let consents = match old.prepare("SELECT 1 FROM consent") {
+        Ok(_) => rows(old, "consent", "worker", id),
+        // An older schema has no such table.
+        Err(_) => Some(Vec::new()),
+    };
+    let Some(consents) = consents else { return Ok(false) };
     let kept = |table: &str| {
         let all = rows(old, table, "worker", id).unwrap_or_default().into_iter();
         let sound = all.filter(|row| match row.get("ordinal") {
@@ -85,8 +93,13 @@ fn one(
     }
     // An older database has no cards. Those that cannot be read are lost.
     let cards = rows(old, "card", "worker", id).unwrap_or_default();
-    let copies =
-        [("worker", vec![worker]), ("template", templates), ("photo", photos), ("card", cards)];
+    let copies = [
+        ("worker", vec![worker]),
+        ("consent", consents),
+        ("template", templates),
+        ("photo", photos),
+        ("card", cards),
+    ];
     let copy = || -> rusqlite::Result<()> {
         for (table, row) in
             copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))

@@ -83,14 +83,18 @@ pub fn erase_faces(
 /// Clears the rows of removed workers without an entry in the ledger, and returns their number. The
 /// id stays, because an id is never used again.
 pub fn forget_removed(tx: &Transaction<'_>, _date: Corroborated) -> Result<usize, RosterError> {
-    Ok(tx.execute(
+    let over = "state = 'removed' AND length(identity) > 0
+        AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.worker = worker.id)";
+    let consents =
+        format!("DELETE FROM consent WHERE worker IN (SELECT id FROM worker WHERE {over})");
+    tx.execute(&consents, [])?;
+    let rows = format!(
         "UPDATE worker SET name = '', team = '', contractor = '', trade = '', identity = x'',
              identity_lookup = x'', valid_from = NULL, valid_until = NULL, consent = NULL,
              consent_on = NULL, contract_signed = NULL, trained_on = NULL, held_reason = NULL
-         WHERE state = 'removed' AND length(identity) > 0
-           AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.worker = worker.id)",
-        [],
-    )?)
+         WHERE {over}"
+    );
+    Ok(tx.execute(&rows, [])?)
 }
 
 /// The start of a day; wall time in ms since 1970.

@@ -2,12 +2,14 @@
 //!
 //! In: enrolments, updates and removals, in the caller's transaction beside their ledger entries;
 //! templates to match. Out: [`Roster`], a snapshot that is replaced in one step after each commit.
-//! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
+//! Touches: the tables `worker`, `consent`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod advice;
 mod cards;
 mod carry_over;
+mod consent;
+mod consenting;
 mod day;
 mod erasing;
 mod identity;
@@ -31,6 +33,8 @@ pub use cards::{
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
+pub use consent::{Consent, Purpose};
+pub use consenting::{give, keep_withdrawal, withdraw, withdrawn_by};
 pub use day::Day;
 pub use erasing::{
     FaceRule, absent, erase_faces, erase_set_aside, forget_removed, no_passage_since, without_faces,
@@ -232,6 +236,9 @@ pub struct Worker {
     /// What a reader may read of the worker; only in the gates' snapshot.
     #[serde(skip)]
     pub tokens: Vec<Token>,
+    /// The consents by purpose, in the order of their words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consents: Vec<Consent>,
 }
 
 words! {
@@ -262,7 +269,25 @@ impl Worker {
     /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
-        Worker { person, terms, state, state_reason: None, templates: 0, tokens: Vec::new() }
+        let (state_reason, consents, tokens) = (None, Vec::new(), Vec::new());
+        Worker { person, terms, state, state_reason, templates: 0, consents, tokens }
+    }
+
+    /// Returns the consent to a purpose, in force or withdrawn. Returns `None` for a consent to the
+    /// face that came with other data of the worker; it is in the terms.
+    pub fn consent(&self, purpose: &Purpose) -> Option<&Consent> {
+        self.consents.iter().find(|consent| consent.purpose == *purpose)
+    }
+
+    /// Returns whether a photo of this worker may go to an upstream on a day. It may not if the
+    /// worker has withdrawn the consent to the face, or was removed. In doubt about the day, a
+    /// consent counts that was given before the last trusted day.
+    pub fn photo_may_go_to(&self, upstream: &str, on: Day) -> bool {
+        let face = self.consent(&Purpose::Face).is_some_and(|face| !face.is_in_force());
+        let to = self.consent(&Purpose::Photo(upstream.to_owned()));
+        let given = to.filter(|to| to.is_in_force()).and_then(|to| to.given_on);
+        let is_given = given.zip(on.earliest()).is_some_and(|(given, on)| given <= on);
+        is_given && !face && self.state != State::Removed
     }
 
     /// Returns the worker's standing. While the clock is not trusted, only an admission that had

@@ -182,7 +182,11 @@ pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32
 }
 
 /// Fails where a change found no worker on the roster.
-fn on_the_roster(tx: &Transaction<'_>, changed: usize, id: &WorkerId) -> Result<(), RosterError> {
+pub(super) fn on_the_roster(
+    tx: &Transaction<'_>,
+    changed: usize,
+    id: &WorkerId,
+) -> Result<(), RosterError> {
     if changed > 0 {
         return Ok(());
     }
@@ -257,13 +261,16 @@ pub fn version(tx: &Connection) -> Result<u64, RosterError> {
 const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent,
     consent_on, contract_signed, trained_on,
     CASE state WHEN 'removed' THEN state ELSE coalesce(held, state) END AS standing, held_reason,
-    (SELECT count(*) FROM template WHERE worker = worker.id) AS templates";
+    (SELECT count(*) FROM template WHERE worker = worker.id) AS templates,
+    (SELECT json_group_array(json_object('purpose', purpose, 'form', form, 'given_on', given_on,
+        'withdrawn_on', withdrawn_on)) FROM consent WHERE worker = worker.id) AS consents";
 
 fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     let id: String = row.get(0)?;
     let no_id =
         |e: RosterError| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e));
-    let state: String = row.get(11)?;
+    let (state, consents): (String, String) = (row.get(11)?, row.get(14)?);
+    let no_consents = |e| rusqlite::Error::FromSqlConversionFailure(14, Type::Text, Box::new(e));
     Ok(Worker {
         person: Person {
             id: id.parse().map_err(no_id)?,
@@ -284,6 +291,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         state_reason: row.get(12)?,
         templates: row.get(13)?,
         tokens: Vec::new(),
+        consents: serde_json::from_str(&consents).map_err(no_consents)?,
     })
 }
 
@@ -345,7 +353,7 @@ pub fn identity(
 ) -> Result<(Worker, Identity), RosterError> {
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
     let found =
-        tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
+        tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(15)?)));
     let (worker, sealed) = unless_damaged(id.as_str(), found.optional())?
         .ok_or_else(|| RosterError::Damaged(id.clone()))?
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;

@@ -21,7 +21,7 @@ pub(super) fn plausible(
     trusted: bool,
     confirmed: bool,
 ) -> Result<(), Failure> {
-    let Terms { valid_from, valid_until, consent_on, contract_signed, trained_on, .. } = given;
+    let Terms { valid_from, valid_until, consent_on, contract_signed, trained_on, .. } = *given;
     let signed = [
         ("consent-on", consent_on),
         ("contract-signed", contract_signed),
@@ -30,19 +30,34 @@ pub(super) fn plausible(
     for (field, date) in
         signed.into_iter().chain([("valid-from", valid_from), ("valid-until", valid_until)])
     {
-        if let Some(date) = date.filter(|date| !YEARS.contains(&date.year())) {
-            return Err(Refusal::OddYear { field, date }.into());
-        }
+        date.map_or(Ok(()), |date| of_our_time(field, date))?;
     }
     for (field, date) in signed {
-        let Some(date) = date.filter(|date| *date > today) else { continue };
-        if trusted {
-            return Err(Refusal::Future { field, at: date.to_string() }.into());
-        }
-        if !confirmed {
-            let (at, now) = (date.to_string(), today.to_string());
-            return Err(Refusal::FutureOfClock { field, at, now }.into());
-        }
+        let Some(date) = date else { continue };
+        past(field, date, today, trusted, confirmed)?;
+    }
+    Ok(())
+}
+
+fn of_our_time(field: &'static str, date: Date) -> Result<(), Failure> {
+    if YEARS.contains(&date.year()) { Ok(()) } else { Err(Refusal::OddYear { field, date }.into()) }
+}
+
+/// Checks the day on which a worker signed a paper, or said something.
+pub(super) fn past(
+    field: &'static str,
+    date: Date,
+    today: Date,
+    trusted: bool,
+    confirmed: bool,
+) -> Result<(), Failure> {
+    of_our_time(field, date)?;
+    if date > today && trusted {
+        return Err(Refusal::Future { field, at: date.to_string() }.into());
+    }
+    if date > today && !confirmed {
+        let (at, now) = (date.to_string(), today.to_string());
+        return Err(Refusal::FutureOfClock { field, at, now }.into());
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::{
     DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    consent::by_recorded_consent,
     failure::Faults,
     refusal::Refusal,
     roster::{Registered, committed},
@@ -46,16 +47,19 @@ impl Services {
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enroll.if_known != IfKnown::Refuse) {
             let dry = enroll.dry_run.then_some(dry);
-            return match enrolled_again(enroll, person, &identity, &known)? {
+            return match enrolled_again(enroll, person, &identity, &known, asked)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
                 None => Ok(Enrolled::new(known.0, EnrollResult::Unchanged)),
             };
         }
         self.must_be_free(&id, &identity).await?;
+        let comes = enroll.brings_faces() || terms.consent.is_some();
+        self.withdrawn_by(&id, &identity, comes, asked).await?;
         self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
+        let withdrawn = self.withdrawn_by(&id, &identity, comes, asked).await?;
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
@@ -73,12 +77,16 @@ impl Services {
             model: model.clone(),
             templates,
             alike,
+            face_withdrawn_on: withdrawn.as_ref().and_then(|face| face.withdrawn_on),
             by,
         };
         let enrolment = Enrolment { worker, identity, model, faces };
         let sealer = self.store.sealer().clone();
         self.change(&changing, id.clone(), Priority::Photo, move |tx| {
             roster::enroll(tx, &sealer, &enrolment)?;
+            if let Some(withdrawn) = withdrawn {
+                roster::keep_withdrawal(tx, &enrolment.worker.person.id, &withdrawn)?;
+            }
             Ok((entry.into(), ()))
         })
         .await?;
@@ -94,13 +102,15 @@ fn enrolled_again(
     person: Person,
     given: &Identity,
     (worker, identity): &Registered,
+    asked: Asked,
 ) -> Result<Option<Update>, Failure> {
     if worker.state == State::Removed {
         return Err(RosterError::IdRetired(person.id).into());
     }
     let particulars = overlaid_particulars(&identity.particulars, &given.particulars);
+    let terms = overlaid(&worker.terms, enroll.terms.clone());
     let same = worker.person.reads_as(&person)
-        && worker.terms == overlaid(&worker.terms, enroll.terms.clone())
+        && worker.terms == terms
         && identity.particulars == particulars;
     let brings_faces = enroll.brings_faces();
     let faceless = worker.templates == 0 && brings_faces;
@@ -108,6 +118,7 @@ fn enrolled_again(
     if !given.same_document(identity) {
         return Err(Refusal::AnotherDocument { id: person.id }.into());
     }
+    by_recorded_consent(worker, brings_faces, &terms, asked)?;
     match enroll.if_known {
         IfKnown::Same if same && !faceless => return Ok(None),
         IfKnown::Same if same => return Err(Refusal::KnownWithoutFace { id: person.id }.into()),

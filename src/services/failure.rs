@@ -25,6 +25,7 @@ words! {
         Busy = "busy",
         CameraLent = "camera_lent",
         Clock = "clock",
+        ConsentWithdrawn = "consent_withdrawn",
         Damaged = "damaged",
         Duplicate = "duplicate",
         DuplicateFace = "duplicate_face",

@@ -4,12 +4,18 @@
 //! ledger is not sealed, so it has no value that is sealed elsewhere. It has a commitment to an ID
 //! number, and the fact that a phone number changed.
 
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
     attendance::{EventRecord, Reckoned},
-    ledger::{Amendment, Body, Card, Enrolment, Erasure, Removal, StateChange, Stored, commitment},
-    roster::{Erased, Identity, Person, State, Terms, starred},
+    ledger::{
+        Amendment, Body, Card, ConsentChange, ConsentWhat, Enrolment, Erasure, Removal,
+        StateChange, Stored, commitment,
+    },
+    roster::{Erased, Identity, Person, Purpose, State, Terms, starred},
 };
 
 /// A value that is not shown.
@@ -72,13 +78,16 @@ pub(super) struct Past {
     state: Value,
     templates: Value,
     id_number: Value,
+    /// The forms of the consents to photos, by purpose.
+    photos: BTreeMap<String, Value>,
 }
 
 impl Past {
     pub(super) fn new(identity: Option<Identity>) -> Past {
         let unknown = || Value::text(UNKNOWN);
         let (state, templates, id_number) = (unknown(), unknown(), Value::text(HIDDEN));
-        Past { identity, fields: None, state, templates, id_number }
+        let photos = BTreeMap::new();
+        Past { identity, fields: None, state, templates, id_number, photos }
     }
 
     /// Returns the changes in each of these entries, oldest first.
@@ -101,6 +110,9 @@ impl Past {
                 self.fields = Some(Vec::new());
                 (self.state, self.templates, self.id_number) = Default::default();
                 self.set_fields(person, terms, &mut changes);
+                if let Some(on) = entry.face_withdrawn_on {
+                    changes.add("consent", Value::Null, withdrawn(on));
+                }
                 changes.add("id_type", Value::Null, Value::text(id_type));
                 self.document(entry.id_commitment, &mut changes);
                 self.templates(*templates, &mut changes);
@@ -139,6 +151,7 @@ impl Past {
                 changes.add("card", Value::Null, Value::text(what));
             }
             Body::Erasure(Erasure { erased, .. }) => self.erased(*erased, &mut changes),
+            Body::ConsentChange(consent) => self.consent(consent, &mut changes),
             _ => {}
         }
         changes.0
@@ -171,6 +184,34 @@ impl Past {
         changes.0.push(Change { field: "id_number".to_owned(), from, to });
     }
 
+    /// Adds a change of a consent: the number of its form and its day, or its withdrawal.
+    fn consent(&mut self, change: &ConsentChange, changes: &mut Changes) {
+        let ConsentChange { purpose, what, on, form, erased, .. } = change;
+        let (form, to, day) = match what {
+            ConsentWhat::Given => (Value::given(form), Value::given(form), Value::text(on)),
+            ConsentWhat::Withdrawn => (Value::Null, withdrawn(*on), Value::Null),
+        };
+        match purpose {
+            Purpose::Face => {
+                let mut replace = |field, now| {
+                    let known = self.fields.iter_mut().flatten().find(|(name, _)| *name == field);
+                    known.map_or(Value::text(UNKNOWN), |(_, known)| std::mem::replace(known, now))
+                };
+                changes.add("consent", replace("consent", form), to);
+                changes.add("consent_on", replace("consent_on", day.clone()), day);
+            }
+            Purpose::Photo(_) => {
+                let before = self.photos.insert(purpose.to_string(), form);
+                let not_read = || Value::text(UNKNOWN);
+                let nothing = || self.fields.as_ref().map_or_else(not_read, |_| Value::Null);
+                changes.add(&purpose.to_string(), before.unwrap_or_else(nothing), to);
+            }
+        }
+        if let Some(erased) = erased {
+            self.erased(*erased, changes);
+        }
+    }
+
     fn erased(&mut self, erased: Erased, changes: &mut Changes) {
         self.templates = Value::Count(erased.templates);
         if erased.photos > 0 {
@@ -199,6 +240,11 @@ impl Changes {
         let (from, to) = (Value::text(HIDDEN), Value::text(HIDDEN));
         self.0.push(Change { field: field.to_owned(), from, to });
     }
+}
+
+/// Returns the value of a consent that was withdrawn.
+fn withdrawn(on: Date) -> Value {
+    Value::text(format!("withdrawn on {on}"))
 }
 
 fn fields(person: &Person, terms: &Terms) -> Vec<(&'static str, Value)> {

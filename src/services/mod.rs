@@ -10,6 +10,7 @@
 //! | `asked` | the requests and results of an enrolment and an update |
 //! | `enrolment` | enrolls workers, for the first time or again |
 //! | `update` | updates workers; the new data of a worker (pure) |
+//! | `consent` | records consents that are given and withdrawn |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `cards` | gives cards to workers, takes them back |
 //! | `history` | the changes in each entry on a worker (pure) |
@@ -38,6 +39,7 @@ mod cards;
 mod checking;
 mod command_counts;
 mod confirmation;
+mod consent;
 mod dates;
 mod deletion;
 mod dry_run;
@@ -72,6 +74,7 @@ pub use self::{
     checking::Checker,
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
+    consent::{ConsentSet, SetConsent},
     deletion::{Deletions, NotErased},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},

@@ -98,6 +98,44 @@ pub(super) enum Refusal {
     )]
     NoConsent { asked: Asked },
     #[error(
+        "worker {id} has withdrawn the consent to the face on {on}; {}",
+        .asked.remedy(
+            "after a new consent, record it with `gatehouse worker consent ID --purpose face --given \
+             DATE --form NUMBER`, and then give the photos",
+            "empty the row's consent and leave out its photos; a new consent is recorded with \
+             `gatehouse worker consent`",
+            "leave out photos and consent; a new consent is recorded at the gateway, with `gatehouse \
+             worker consent`",
+        )
+    )]
+    FaceWithdrawn { id: WorkerId, on: Date, asked: Asked },
+    #[error(
+        "worker {id} has another form or day, recorded with `gatehouse worker consent`; {}",
+        .asked.remedy(
+            "record a new form with that command too",
+            "correct or empty the row's consent, or record a new form with that command",
+            "leave out the consent; a new form is recorded at the gateway",
+        )
+    )]
+    ConsentRecorded { id: WorkerId, asked: Asked },
+    #[error("give --given with --form, or --withdrawn")]
+    GivenOrWithdrawn,
+    #[error("there is no upstream {name}; {}", named(.upstreams))]
+    NoSuchUpstream { name: String, upstreams: Vec<String> },
+    #[error(
+        "{on} is before {withdrawn_on}, when the worker withdrew the consent; a form that was signed \
+         later is needed"
+    )]
+    FormBeforeWithdrawal { on: Date, withdrawn_on: Date },
+    #[error("the worker withdrew the consent of this form on {withdrawn_on}; a new form is needed")]
+    FormWithdrawn { withdrawn_on: Date },
+    #[error("the roster has this form and day already")]
+    ConsentKnown,
+    #[error("the roster has this withdrawal already")]
+    WithdrawalKnown,
+    #[error("{on} is before {given_on}, when the consent was given")]
+    WithdrawnBeforeGiven { on: Date, given_on: Date },
+    #[error(
         "no photo of this passage is kept: photos are kept for some days only \
          (storage.photo_keep_days), and erased with their worker"
     )]
@@ -152,6 +190,13 @@ pub(super) enum Refusal {
     BeforeLedger { at: String, began: String },
 }
 
+fn named(upstreams: &[String]) -> String {
+    match upstreams {
+        [] => "the configuration has none".to_owned(),
+        names => format!("the configuration has: {}", names.join(", ")),
+    }
+}
+
 fn of_which_clock(synced: &bool) -> &'static str {
     if *synced { "" } else { " of this gateway's clock, which is not synchronised" }
 }
@@ -203,12 +248,19 @@ impl Refusal {
             Refusal::AnotherFace { .. } => Code::AnotherFace,
             Refusal::DuplicateFace { .. } => Code::DuplicateFace,
             Refusal::NoConsent { .. } => Code::NoConsent,
+            Refusal::FaceWithdrawn { .. } => Code::ConsentWithdrawn,
             Refusal::NoPhoto => Code::NoPhoto,
-            Refusal::NotHeld { .. } | Refusal::RosterNotInDoubt => Code::Unchanged,
+            Refusal::NotHeld { .. }
+            | Refusal::RosterNotInDoubt
+            | Refusal::ConsentKnown
+            | Refusal::WithdrawalKnown => Code::Unchanged,
             Refusal::AnotherDocument { .. }
             | Refusal::KnownWithoutFace { .. }
-            | Refusal::KnownOtherwise { .. } => Code::Duplicate,
-            Refusal::FutureOfClock { .. } | Refusal::BeforeLedger { .. } => Code::Unlikely,
+            | Refusal::KnownOtherwise { .. }
+            | Refusal::ConsentRecorded { .. } => Code::Duplicate,
+            Refusal::FutureOfClock { .. }
+            | Refusal::BeforeLedger { .. }
+            | Refusal::WithdrawnBeforeGiven { .. } => Code::Unlikely,
             Refusal::CameraByCommand
             | Refusal::PhotosOrCamera { .. }
             | Refusal::PhotosWithoutChange
@@ -218,6 +270,10 @@ impl Refusal {
             | Refusal::AnotherPerson { .. }
             | Refusal::EndsBeforeBegin { .. }
             | Refusal::ConsentWithoutForm
+            | Refusal::GivenOrWithdrawn
+            | Refusal::NoSuchUpstream { .. }
+            | Refusal::FormBeforeWithdrawal { .. }
+            | Refusal::FormWithdrawn { .. }
             | Refusal::NoHead
             | Refusal::LargePackage { .. }
             | Refusal::TooManyHeads { .. }
@@ -231,7 +287,11 @@ impl Refusal {
     /// Returns the field that the refusal is about.
     fn field(&self) -> Option<&'static str> {
         match self {
-            Refusal::NoConsent { .. } => Some("consent"),
+            Refusal::NoConsent { .. } | Refusal::ConsentRecorded { .. } => Some("consent"),
+            Refusal::NoSuchUpstream { .. } => Some("purpose"),
+            Refusal::FormBeforeWithdrawal { .. } => Some("given"),
+            Refusal::FormWithdrawn { .. } => Some("form"),
+            Refusal::WithdrawnBeforeGiven { .. } => Some("withdrawn"),
             Refusal::IdIsDocument => Some("id"),
             Refusal::AnotherDocument { .. } => Some("id-number"),
             Refusal::EndsBeforeBegin { .. } => Some("valid-until"),

@@ -6,6 +6,7 @@ use super::{
     Clear, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    consent::by_recorded_consent,
     failure::Faults,
     refusal::Refusal,
     roster::{Registered, committed},
@@ -13,7 +14,8 @@ use super::{
 use crate::{
     ledger::{self, Actor, FacesChanged, FacesWhat},
     roster::{
-        self, Faces, IdType, Identity, Particulars, Person, Terms, Updated, Worker, checked_text,
+        self, Faces, IdType, Identity, Particulars, Person, Purpose, Terms, Updated, Worker,
+        checked_text,
     },
     store::Priority,
 };
@@ -46,7 +48,7 @@ impl Services {
         }
         // Faults are reported before the photos are sent.
         self.plausible(&update.terms, update.confirmed)?;
-        let first = plan(&self.on_roster(&id).await?, &update, self.today())?;
+        let first = plan(&self.on_roster(&id).await?, &update, self.today(), asked)?;
         self.must_have_consent(wants_faces, &first.worker.terms, asked)?;
         let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
@@ -54,7 +56,7 @@ impl Services {
         // The roster may have changed meanwhile, so the plan is made again.
         let known = self.on_roster(&id).await?;
         let Planned { mut worker, identity, other_document, reason } =
-            plan(&known, &update, self.today())?;
+            plan(&known, &update, self.today(), asked)?;
         let (before, on_file) = known;
         self.must_have_consent(wants_faces, &worker.terms, asked)?;
         let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
@@ -143,6 +145,7 @@ pub(super) fn plan(
     (before, on_file): &Registered,
     update: &Update,
     today: Option<Date>,
+    asked: Asked,
 ) -> Result<Planned, Failure> {
     let kept = &before.person;
     let text = |given: &Option<String>, kept: &String| given.as_ref().unwrap_or(kept).clone();
@@ -174,7 +177,9 @@ pub(super) fn plan(
     else {
         return Err(faults.into());
     };
-    if update.faces == UpdateFaces::Erase {
+    let wants_faces = matches!(update.faces, UpdateFaces::Add | UpdateFaces::Replace);
+    by_recorded_consent(before, wants_faces, &terms, asked)?;
+    if update.faces == UpdateFaces::Erase && before.consent(&Purpose::Face).is_none() {
         // The consent is to the storage of the face, so it ends with it.
         (terms.consent, terms.consent_on) = (None, None);
     }

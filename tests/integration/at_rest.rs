@@ -8,7 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::common::{Gate, Site, photo, photo_path, until};
+use crate::common::{Gate, Site, photo, photo_path, relay::Relay, until};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use gatehouse::{
     config::{FaceLimits, ModelFiles, Secret},
     control::{Client, Request},
@@ -72,6 +73,19 @@ impl Needles {
     fn runs(&mut self, name: &str, bytes: &[u8], length: usize) {
         for piece in bytes.chunks_exact(length) {
             self.add(name, piece);
+        }
+    }
+
+    /// Adds the pieces of all needles so far as text: hexadecimal digits, and base64 at each offset.
+    fn as_text(&mut self) {
+        for (name, bytes) in self.0.clone() {
+            self.add(&format!("{name}, hexadecimal"), hex::encode(&bytes));
+            for offset in 0..3 {
+                // The first and the last characters depend on the neighbours.
+                let text = STANDARD.encode([&b"abc"[..offset], &bytes].concat());
+                let own = text.get(4..text.len() - 4).filter(|own| own.len() > 11);
+                own.into_iter().for_each(|own| self.add(&format!("{name}, base64"), own));
+            }
         }
     }
 
@@ -242,6 +256,35 @@ fn the_search_finds_plain_data_in_a_file_and_in_a_database() {
             assert!(found.iter().any(|f| f.starts_with(name)), "{name} in a {way}: {found:#?}");
         }
     }
+}
+
+#[test]
+fn i5_no_photo_no_template_and_no_number_leaves_the_gateway() {
+    let mut plain = plain(&vision());
+    plain.as_text();
+    let site = Site::prepare();
+    let relay = Relay::to(site.broker.port);
+    let broker = format!("mqtt://127.0.0.1:{}", relay.port);
+    site.configure(|c| c.its("broker", broker.as_str()));
+    let mut gate = Gate::at(site, &[]);
+    enroll(&gate.site);
+    gate.pass("person_a_1.jpg");
+    gate.platform.next_on("attendance");
+    gate.pass_again("person_b_1.jpg");
+    gate.platform.next_on("attendance");
+    gate.camera.show(photo("impostor_1.jpg"));
+    gate.platform.event("denial");
+    gate.camera.show_empty();
+    assert_eq!(gate.site.gatehouse(&["worker", "remove", "W001"]).code, 0);
+    gate.platform.event("removal");
+    gate.site.status_when("all is sent", |status| Site::outbox(status) == 0);
+    let heard = tempfile::tempdir().unwrap();
+    std::fs::write(heard.path().join("heard"), relay.heard()).unwrap();
+    // The name, which is sent, is there.
+    let mut sent = Needles::default();
+    sent.add("a name", "刘峰");
+    assert_eq!(sent.found_in(heard.path()).len(), 1);
+    plain.are_nowhere(heard.path());
 }
 
 #[test]

@@ -137,6 +137,69 @@ fn i13_a_client_of_the_broker_neither_enrolls_itself_nor_reads_a_name_nor_opens_
 }
 
 #[test]
+fn i13_a_platform_does_not_end_a_withdrawal_of_the_consent_to_the_face() {
+    let site = Site::prepare();
+    site.configure(|c| c.its("commands", "roster"));
+    let wall = trusted(&site);
+    let key = with_key(&site);
+    let mut gate = Gate::at(site, &wall.environment());
+    let mut n = 0;
+    let mut asks = |gate: &mut Gate, verb: &str, args: &Value| {
+        n += 1;
+        let message = command(&format!("c-{n}"), verb, args.clone());
+        said(gate, &signed(&key, "P-1", "gate-1", &message))
+    };
+    let mut row = worker("W001", ID_A, "person_a_2.jpg");
+    assert_eq!(asks(&mut gate, "worker.upsert", &row)["result"]["templates"], 1);
+    let face = ["worker", "consent", "W001", "--purpose", "face", "--withdrawn", "2020-10-31"];
+    assert_eq!(gate.site.gatehouse(&face).code, 0);
+
+    // The platform sends its row again, with a new form, and with parts of it.
+    row["team"] = json!("钢筋二班");
+    let without = |row: &Value, absent: &[&str]| {
+        let mut row = row.clone();
+        absent.iter().for_each(|name| drop(row.as_object_mut().unwrap().remove(*name)));
+        row
+    };
+    let mut renewed = row.clone();
+    (renewed["consent"], renewed["consent_on"]) = (json!("C-9"), json!("2020-11-02"));
+    for row in [&row, &renewed, &without(&row, &["photos"]), &without(&row, &["consent"])] {
+        let reply = asks(&mut gate, "worker.upsert", row);
+        assert_eq!(code(&reply), "consent_withdrawn", "{reply}");
+    }
+    let plain = asks(&mut gate, "worker.upsert", &without(&row, &["photos", "consent"]));
+    assert_eq!(
+        (&plain["result"]["result"], &plain["result"]["templates"]),
+        (&json!("updated"), &json!(0))
+    );
+
+    // Nor does another id of the same person, after a removal.
+    assert_eq!(asks(&mut gate, "worker.remove", &json!({ "id": "W001" }))["ok"], true);
+    (row["id"], renewed["id"]) = (json!("W002"), json!("W002"));
+    for row in [&row, &renewed, &without(&row, &["photos"])] {
+        let reply = asks(&mut gate, "worker.upsert", row);
+        assert_eq!(code(&reply), "consent_withdrawn", "{reply}");
+    }
+    let again = asks(&mut gate, "worker.upsert", &without(&row, &["photos", "consent"]));
+    assert_eq!(again["result"]["result"], "enrolled", "{again}");
+    let history = gate.site.gatehouse(&["--json", "worker", "history", "W002"]).json_lines();
+    assert_eq!(history[0]["face_withdrawn_on"], "2020-10-31");
+    assert_eq!(code(&asks(&mut gate, "worker.upsert", &row)), "consent_withdrawn");
+    let page = asks(&mut gate, "roster.page", &json!({}));
+    let consents = &page["result"]["workers"][0]["consents"];
+    assert_eq!(consents[0]["withdrawn_on"], "2020-10-31", "{page}");
+
+    // A person at the gateway records the new form.
+    let new = ["worker", "consent", "W002", "--purpose", "face", "--given", "2020-11-02"];
+    assert_eq!(gate.site.gatehouse(&[&new[..], &["--form", "C-2"]].concat()).code, 0);
+    assert_eq!(code(&asks(&mut gate, "worker.upsert", &row)), "duplicate");
+    row["consent"] = json!("C-2");
+    assert_eq!(asks(&mut gate, "worker.upsert", &row)["result"]["templates"], 1);
+    gate.pass("person_a_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
+}
+
+#[test]
 fn i9_a_gate_without_a_time_admits_no_one_by_an_old_command_nor_after_the_last_day_of_admission() {
     let site = Site::prepare();
     site.configure(|c| c.its("commands", "roster"));

@@ -79,6 +79,13 @@ at! { i7_a_cut_within_a_removal_erases_all_or_nothing by cut_within_a_removal:
     log_emptied: "removal.emptied", true;
 }
 
+at! { i7_a_cut_within_a_withdrawal_erases_all_or_nothing by cut_within_a_withdrawal:
+    in_its_transaction: "consent.written", false;
+    committed: "consent.committed", true;
+    snapshot_swapped: "consent.swapped", true;
+    log_emptied: "consent.emptied", true;
+}
+
 at! { i4_a_cut_within_a_command_leaves_it_done_once by cut_within_a_command:
     remembered: "command.begun";
     carried_out: "command.done";
@@ -332,6 +339,32 @@ fn cut_within_a_removal(point: &str, removed: bool) {
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
     gate.camera.show_empty();
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
+    gate.settled(&book);
+}
+
+fn cut_within_a_withdrawal(point: &str, withdrawn: bool) {
+    let mut gate = gate_that_dies_at(point);
+    let sealed = sealed(&gate.site);
+    assert!(sealed.len() > 10 && any_in_files(&gate.site, &sealed));
+    let withdraw = ["worker", "consent", "W001", "--purpose", "face", "--withdrawn", "2020-10-31"];
+    assert_eq!(gate.site.gatehouse(&withdraw).code, 1);
+    let cut = Cut::happened(&mut gate, point, Vec::new());
+    assert_eq!(any_in_files(&gate.site, &sealed), point != "consent.emptied");
+    let book = cut.restart(&mut gate);
+    if !withdrawn {
+        assert_eq!((rows(&gate.site, "template"), rows(&gate.site, "photo")), (1, 1));
+        assert_eq!(book.count("consent"), 0);
+        let said = gate.site.gatehouse(&withdraw);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    assert_eq!(rows(&gate.site, "entry WHERE kind = 'consent'"), 1);
+    assert_eq!((rows(&gate.site, "template"), rows(&gate.site, "photo")), (0, 0));
+    assert!(!any_in_files(&gate.site, &sealed), "sealed copies stay behind");
+    let shown = gate.site.gatehouse(&["worker", "show", "W001"]);
+    assert!(shown.out.contains("withdrawn on 2020-10-31"), "{shown:?}");
+    gate.camera.show(photo("person_a_1.jpg"));
+    assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
+    gate.camera.show_empty();
     gate.settled(&book);
 }
 

@@ -61,3 +61,16 @@ fn no_two_ports_share_a_name() {
     ];
     assert_eq!(names, expected);
 }
+
+#[test]
+fn the_units_exposure_is_at_most_2_0() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/gatehouse.service");
+    let said = Command::new("systemd-analyze")
+        .args(["security", "--offline=true", "--threshold=20", "--no-pager"])
+        .arg(unit)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(text.contains("Overall exposure level"), "{said:?}");
+    assert!(said.status.success(), "{text}");
+}

@@ -340,6 +340,62 @@ fn every_key_in_a_sentence_exists_in_the_configuration() {
     assert!(seen > 5, "{seen}");
 }
 
+/// Pages with claims about security, and the least number of their rows.
+const CLAIMS: [(&str, usize); 3] =
+    [("README.md", 13), ("docs/operate/privacy.md", 8), ("docs/develop/threat-model.md", 35)];
+
+/// Returns the names of all tests, and of the families of tests in `crash.rs`.
+fn tests() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut folders, mut names) = (vec![root.join("src"), root.join("tests")], BTreeSet::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(path).unwrap();
+                let marks = ["#[test]", "#[tokio::test", "at! {"];
+                let after = marks.iter().flat_map(|mark| text.split(mark).skip(1));
+                names.extend(after.filter_map(|rest| {
+                    let (head, name) = match rest.split_once("fn ") {
+                        Some((head, name)) if !head.contains(" by ") => (head, name),
+                        _ => ("", rest.trim_start()),
+                    };
+                    let is_end = |c: char| !(c.is_alphanumeric() || c == '_');
+                    (!head.contains('{')).then(|| name.split(is_end).next().unwrap().to_owned())
+                }));
+            }
+        }
+    }
+    // The macro `at!` has a name in its declaration that is none.
+    names.remove("");
+    names
+}
+
+#[test]
+fn each_claim_about_security_names_a_test_that_exists() {
+    let tests = tests();
+    assert!(tests.len() > 1000 && !tests.contains("run"), "{tests:#?}");
+    assert!(tests.contains("i7_a_cut_within_a_removal_erases_all_or_nothing"), "{tests:#?}");
+    for (name, least) in CLAIMS {
+        let pages = page::all();
+        let page = pages.iter().find(|page| page.name == name).unwrap();
+        let (mut of_claims, mut rows) = (false, 0);
+        for (at, line) in page.prose.lines().enumerate() {
+            let cell = line.trim_end_matches('|').rsplit('|').next().unwrap().trim();
+            of_claims = line.starts_with('|') && (of_claims || cell == "Test");
+            if !of_claims || cell == "Test" || cell == "---" {
+                continue;
+            }
+            for test in cell.split(", ").map(|test| test.trim_matches('`')) {
+                assert!(tests.contains(test), "{name}:{}: there is no test {test:?}", at + 1);
+            }
+            rows += 1;
+        }
+        assert!(rows >= least, "{name}: {rows} rows");
+    }
+}
+
 /// Returns the anchor that Markdown readers make of a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use crate::common::{Broker, Gate, Site, ends_with_test, photo_path};
+use crate::common::{Broker, Gate, Site, broker::free_port, ends_with_test, photo_path};
 use serde_json::{Value, json};
 
 const ID_A: &str = "522201199003074411";
@@ -108,6 +108,40 @@ fn sixteen_connections_of_a_user_who_may_only_look_do_not_delay_a_release() {
         said.join().unwrap()
     });
     assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// Returns the local addresses of a process's sockets that any peer may reach: those that listen
+/// (TCP), or have no peer (UDP). An address is as in `/proc/net/tcp`.
+fn open_ports(pid: u32) -> Vec<String> {
+    let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = fds.filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let of_process: Vec<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
+    let tables = [("tcp", "0A"), ("tcp6", "0A"), ("udp", "07"), ("udp6", "07")];
+    let open = tables.into_iter().flat_map(|(table, state)| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+        let rows = text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned));
+        rows.map(Vec::from_iter)
+            .filter(|row| row[3] == state)
+            .filter(|row| of_process.contains(&format!("socket:[{}]", row[9])))
+            .map(|row| row[1].clone())
+            .collect::<Vec<_>>()
+    });
+    open.collect()
+}
+
+#[test]
+fn no_port_is_open_to_the_network() {
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("this test needs root, to see the sockets of the daemon");
+    }
+    let site = Site::prepare();
+    let metrics = free_port();
+    site.configure(|c| c.set("metrics", "listen", format!("127.0.0.1:{metrics}")));
+    let gate = Gate::at(site, &[]);
+    let pid = gate.daemon.as_ref().unwrap().0.id();
+    // 127.0.0.1, in the order of a small-endian machine or a big-endian one.
+    let address = format!("{:08X}:{metrics:04X}", u32::from_ne_bytes([127, 0, 0, 1]));
+    assert_eq!(open_ports(pid), [address]);
 }
 
 #[test]

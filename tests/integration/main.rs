@@ -24,6 +24,7 @@ mod camera_dialects;
 mod clock;
 mod commands;
 mod config;
+mod consent;
 #[cfg(feature = "failpoints")]
 mod crash;
 mod deletion;

@@ -63,6 +63,7 @@ fn the_fields_of_a_worker_an_actor_and_a_face_stand_beside_the_others() {
         model: "sface".into(),
         templates: 2,
         alike: Some(alike),
+        face_withdrawn_on: None,
         by: by(),
     };
     let expected = json!({

@@ -54,6 +54,7 @@ fn fill(tx: &Transaction<'_>, ledger: &Ledger) {
             model: "m".into(),
             templates: 1,
             alike: None,
+            face_withdrawn_on: None,
             by: by(),
         };
         ledger.append(tx, stamp(MORNING_MS), enrolment).unwrap();

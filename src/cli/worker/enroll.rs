@@ -70,7 +70,8 @@ pub(in crate::cli) struct Photos {
     replace: Vec<PathBuf>,
     #[command(flatten)]
     live: Option<Live>,
-    /// Erase templates and photos, because the consent is withdrawn. The worker stays on the roster
+    /// Erase templates and photos, and the number of the consent form. The worker stays on the
+    /// roster. Where the worker withdraws the consent, use `worker consent`
     #[arg(long, requires = "reason")]
     erase: bool,
     /// Number of the consent form, if none was given before

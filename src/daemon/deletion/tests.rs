@@ -372,6 +372,8 @@ async fn i2_all_of_a_removed_worker_is_forgotten_except_the_id() {
     bench
         .writes(move |tx, ledger, stamp| {
             for n in [0, 1] {
+                let (id, purpose) = (carried(n).worker.person.id, roster::Purpose::Face);
+                roster::give(tx, &id, &purpose, "C-2", date(2026, 3, 1))?;
                 let erased = roster::remove(tx, &carried(n).worker.person.id)?;
                 ledger.append(tx, stamp, remove(n, erased))?;
             }
@@ -390,6 +392,11 @@ async fn i2_all_of_a_removed_worker_is_forgotten_except_the_id() {
         Ok(all.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?)
     };
     assert_eq!(bench.writes(known).await, ["W001", "W002"]);
+    let consents = |tx: &Transaction<'_>, _: &Ledger, _: Stamp| {
+        let all = "SELECT group_concat(worker) FROM consent";
+        Ok(tx.query_row(all, [], |row| row.get::<_, String>(0))?)
+    };
+    assert_eq!(bench.writes(consents).await, "W001");
     let sealer = bench.deletion.store.sealer().clone();
     let again = bench
         .deletion

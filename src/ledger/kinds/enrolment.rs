@@ -1,5 +1,6 @@
 //! A worker was enrolled.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
@@ -21,6 +22,8 @@ pub struct Enrolment {
     pub model: String,
     pub templates: u32,
     pub alike: Option<Alike>,
+    /// The day on which this person had withdrawn the consent to the face, under an earlier id.
+    pub face_withdrawn_on: Option<Date>,
     pub by: Actor,
 }
 

@@ -11,13 +11,13 @@
 //! |---|---|
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
-//! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
     access::AccessWhat,
     alarm::AlarmWhat,
+    consent::ConsentWhat,
     gap::{GapWhy, SHORTEST_GAP},
     shutdown::ShutdownWhy,
 };
@@ -156,6 +156,7 @@ kinds! {
     withdrawal::Withdrawal,
     card::Card,
     several_cards::SeveralCards,
+    consent::ConsentChange,
 }
 
 /// The body of an entry of a later version: its kind and its data.

@@ -37,6 +37,7 @@ fn enrolment(identity: &Identity) -> Body {
         model: "x".into(),
         templates: 2,
         alike: None,
+        face_withdrawn_on: None,
         by: by(),
     };
     enrolment.into()
@@ -115,6 +116,46 @@ fn each_entry_gives_the_old_and_the_new_value_of_each_change() {
         next(removal.into()),
         ["state \"active\" \"removed\"", "photos null \"erased\"", "templates 3 0"]
     );
+}
+
+#[test]
+fn a_consent_shows_its_form_and_a_withdrawal_its_day() {
+    let identity = Identity::checked(IdType::Resident, ID, Particulars::default(), None).unwrap();
+    let mut past = Past::new(Some(identity.clone()));
+    let erased = Some(Erased { templates: 2, photos: 2 });
+    let change = |purpose: &str, what, form: Option<&str>, erased| {
+        let (worker, purpose) = ("W001".parse().unwrap(), purpose.parse().unwrap());
+        let (on, form) = (date(2026, 10, 31), form.map(str::to_owned));
+        ConsentChange { worker, purpose, what, on, form, erased, by: by() }
+    };
+    let withdrawn = |form, erased| Body::from(change("face", ConsentWhat::Withdrawn, form, erased));
+    // The enrolment is on an earlier page.
+    assert_eq!(
+        shown(&past.next(&stored(withdrawn(Some("C-1"), None)))),
+        ["consent \"?\" \"withdrawn on 2026-10-31\"", "consent_on \"?\" null"]
+    );
+    let mut next = |body: Body| shown(&past.next(&stored(body)));
+    next(enrolment(&identity));
+    let terms = Terms { consent: Some("C-1".into()), ..Terms::default() };
+    next(amendment("钢筋一班", terms).into());
+    assert_eq!(
+        next(withdrawn(Some("C-1"), erased)),
+        ["consent \"C-1\" \"withdrawn on 2026-10-31\"", "photos null \"erased\"", "templates 2 0",]
+    );
+    assert_eq!(next(amendment("钢筋一班", Terms::default()).into()), [""; 0]);
+    assert_eq!(
+        next(change("face", ConsentWhat::Given, Some("C-2"), None).into()),
+        ["consent null \"C-2\"", "consent_on null \"2026-10-31\""]
+    );
+    let photo = |what, form| change("photo:platform", what, form, None).into();
+    assert_eq!(next(photo(ConsentWhat::Given, Some("P-1"))), ["photo:platform null \"P-1\""]);
+    assert_eq!(
+        next(photo(ConsentWhat::Withdrawn, Some("P-1"))),
+        ["photo:platform \"P-1\" \"withdrawn on 2026-10-31\""]
+    );
+    let Body::Enrolment(mut again) = enrolment(&identity) else { panic!() };
+    again.face_withdrawn_on = Some(date(2026, 10, 31));
+    assert!(next(again.into()).contains(&"consent null \"withdrawn on 2026-10-31\"".to_owned()));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn nothing() -> Update {
 }
 
 fn planned(known: &Registered, update: Update) -> Planned {
-    plan(known, &update, None).map_err(|_| "refused").unwrap()
+    plan(known, &update, None, Asked::Alone).map_err(|_| "refused").unwrap()
 }
 
 #[test]
@@ -47,6 +47,41 @@ fn a_field_that_is_not_given_stays_and_a_cleared_field_is_removed() {
 }
 
 #[test]
+fn a_consent_that_was_recorded_by_itself_changes_in_no_other_way() {
+    use crate::roster::Consent;
+    let with = |withdrawn_on| {
+        let (mut worker, identity) = known(IdType::Resident, ID_A, Particulars::default());
+        let Terms { consent: form, consent_on: given_on, .. } = worker.terms.clone();
+        worker.consents = vec![Consent { purpose: Purpose::Face, form, given_on, withdrawn_on }];
+        if withdrawn_on.is_some() {
+            (worker.terms.consent, worker.terms.consent_on) = (None, None);
+        }
+        (worker, identity)
+    };
+    let papers = |form: &str| Terms { consent: Some(form.into()), ..Terms::default() };
+    let photos = Update { faces: UpdateFaces::Add, ..nothing() };
+    let team = Update { team: Some("b".into()), ..nothing() };
+    let refused = |known: &Registered, update: &Update, asked| {
+        plan(known, update, None, asked).err().map(|failure| failure.code)
+    };
+    let (given, withdrawn) = (with(None), with(Some(date(2026, 10, 31))));
+    for asked in [Asked::Alone, Asked::Import, Asked::Platform] {
+        for (form, code) in [("C-1", None), ("C-2", Some(Code::Duplicate))] {
+            let update = Update { terms: papers(form), ..nothing() };
+            assert_eq!(refused(&given, &update, asked), code, "{form}");
+            let code = Some(Code::ConsentWithdrawn);
+            assert_eq!(refused(&withdrawn, &update, asked), code, "{form}");
+        }
+        assert_eq!(refused(&given, &photos, asked), None);
+        assert_eq!(refused(&withdrawn, &photos, asked), Some(Code::ConsentWithdrawn));
+        assert_eq!(refused(&withdrawn, &team, asked), None);
+    }
+    // Photos that show another person are erased, and the consent stays.
+    let erased = planned(&given, Update { faces: UpdateFaces::Erase, ..nothing() });
+    assert_eq!(erased.worker.terms, given.0.terms);
+}
+
+#[test]
 fn another_document_changes_its_own_data_and_keeps_the_rest() {
     let said = Particulars {
         gender: Some(Gender::Female),
@@ -69,7 +104,7 @@ fn another_document_changes_its_own_data_and_keeps_the_rest() {
     assert_eq!(resident.birth_date, Some(date(1988, 5, 11)));
     // Particulars that are given now must agree with it.
     let wrong = Update { particulars: said, ..of_a_resident(ID_A) };
-    assert!(plan(&before, &wrong, None).is_err());
+    assert!(plan(&before, &wrong, None, Asked::Alone).is_err());
 }
 
 #[test]
@@ -81,7 +116,7 @@ fn another_name_with_another_number_is_another_person() {
         reason: reason.map(Into::into),
         ..nothing()
     };
-    assert!(plan(&before, &both(None), None).is_err());
+    assert!(plan(&before, &both(None), None, Asked::Alone).is_err());
     assert!(planned(&before, both(Some("two typing mistakes"))).other_document);
 }
 
@@ -93,7 +128,7 @@ fn all_faults_of_a_request_are_reported_at_once_with_the_fields_of_the_client() 
     update.particulars.phone = Some("12".into());
     update.terms.valid_until = Some(date(2020, 1, 1));
     update.terms.valid_from = Some(date(2021, 1, 1));
-    let Err(failure) = plan(&before, &update, None) else { panic!() };
+    let Err(failure) = plan(&before, &update, None, Asked::Alone) else { panic!() };
     assert_eq!(failure.code, Code::Invalid);
     let said = failure.in_words_of(|field| format!("args.{}", field.replace('-', "_")));
     let mut rest = &*said;
