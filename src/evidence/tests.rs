@@ -97,6 +97,9 @@ impl Gateway {
             model: "sface".into(),
             templates: 1,
             alike: None,
+            compared: None,
+            reason: None,
+            waits: None,
             by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
         };
         self.change(|tx, ledger| ledger.append(tx, stamp(MORNING_MS - DAY_MS), enrolment).unwrap());

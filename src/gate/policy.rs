@@ -4,7 +4,8 @@
 use crate::{
     config::{Direction, Recognition},
     ledger::LaneMode,
-    roster::{Day, Match, Standing, Worker, WorkerId},
+    roster::{Day, Match, Roster, Standing, Worker, WorkerId},
+    vision::Template,
     words::words,
 };
 
@@ -46,6 +47,19 @@ impl Sighted {
     }
 }
 
+/// Finds a face on the roster. A pending worker is found only where no confirmed worker is similar:
+/// what comes from afar must not make a confirmed worker ambiguous, who could then neither enter nor
+/// leave.
+pub fn found(roster: &Roster, face: &Template, rules: &Recognition) -> Sighted {
+    match judge(roster.best_of(face, false), rules) {
+        Sighted::Stranger { score } => match judge(roster.best_of(face, true), rules) {
+            Sighted::Stranger { score: pending } => Sighted::Stranger { score: score.max(pending) },
+            pending => pending,
+        },
+        confirmed => confirmed,
+    }
+}
+
 /// Applies the threshold and the margin to the best match.
 pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
     match best {
@@ -68,6 +82,8 @@ words! {
         UnknownFace = "unknown_face",
         /// The face matches two workers on the roster.
         AmbiguousFace = "ambiguous_face",
+        /// The worker came from afar, and no person at the site has confirmed the worker yet.
+        Pending = "pending",
         NotYetValid = "not_yet_valid",
         Expired = "expired",
         Suspended = "suspended",
@@ -97,6 +113,7 @@ pub fn decide(
     }
     match worker.standing(today, require_training) {
         Standing::InForce => Ok(()),
+        Standing::Pending => Err(Reason::Pending),
         Standing::NotYet => Err(Reason::NotYetValid),
         Standing::Expired => Err(Reason::Expired),
         Standing::Suspended => Err(Reason::Suspended),
@@ -104,3 +121,6 @@ pub fn decide(
         Standing::TrainingMissing => Err(Reason::TrainingMissing),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -347,8 +347,8 @@ impl VisionPool {
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
-        let best = stages.matching.time(clock, || roster.best(&template));
-        let sighted = policy::judge(best, &self.rules);
+        let find = || policy::found(&roster, &template, &self.rules);
+        let sighted = stages.matching.time(clock, find);
         // No photo of a stranger is kept (I5).
         let photo = sighted.named().filter(|_| self.photos).and_then(|_| match &waited {
             None => near.portrait(&face),

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::{Erased, Person, State, Terms, WorkerId},
+    roster::{Erased, Person, State, Terms, WaitsWhat, WorkerId},
     store::{Priority, PublicKey, Store, open},
 };
 
@@ -81,6 +81,9 @@ fn one_of_each_kind() -> Vec<Entry> {
         model: "sface_2021dec".into(),
         templates: 2,
         alike,
+        compared: None,
+        reason: None,
+        waits: None,
         by: socket(),
     };
     let presentation = Some(Presentation { score: Score(-1200), cue: "moire".into() });
@@ -175,6 +178,8 @@ fn one_of_each_kind() -> Vec<Entry> {
             particulars: particulars.iter().map(|name| (*name).to_owned()).collect(),
             faces,
             alike,
+            compared: None,
+            waits: None,
             reason: reason.map(Into::into),
             by: socket(),
         };
@@ -209,6 +214,17 @@ fn one_of_each_kind() -> Vec<Entry> {
     };
     let problem = |code, text: &str| Detail::new(code).with("problem", text);
     let lasted = |code| Detail::new(code).with("lasted_s", 200_u64);
+    let waits_no_more = |what, result, alike, compared, reason: Option<&str>| Confirmation {
+        worker: worker(),
+        what,
+        result,
+        from: "platform".into(),
+        templates: 1,
+        alike,
+        compared,
+        reason: reason.map(Into::into),
+        by: socket(),
+    };
     let bodies: Vec<Body> = vec![
         Boot { version: "0.1.0".into() }.into(),
         ConfigChange { config_sha256: [0xcf; 32] }.into(),
@@ -405,6 +421,38 @@ fn one_of_each_kind() -> Vec<Entry> {
         confirmation(Some("compared with the list of October")).into(),
         Withdrawal { withdraws: CAUSE, reason: "it was he after all".into(), by: by(Via::Socket) }
             .into(),
+        Enrolment {
+            waits: Some(WaitsWhat::Worker),
+            by: by(Via::Upstream),
+            ..enrolment(Terms::default(), None)
+        }
+        .into(),
+        Enrolment {
+            compared: Some(Compared::of(Some(0.4123))),
+            reason: Some("with a helmet".into()),
+            ..enrolment(Terms::default(), None)
+        }
+        .into(),
+        Amendment {
+            waits: Some(WaitsWhat::Faces),
+            by: by(Via::Upstream),
+            ..amendment(None, None, None, &[], None)
+        }
+        .into(),
+        Amendment {
+            compared: Some(Compared::of(None)),
+            ..amendment(None, faces(FacesWhat::Replaced, 1), None, &[], Some("consents again"))
+        }
+        .into(),
+        waits_no_more(WaitsWhat::Worker, ConfirmationResult::Confirmed, None, None, None).into(),
+        waits_no_more(
+            WaitsWhat::Faces,
+            ConfirmationResult::Rejected,
+            Some(alike()),
+            Some(Compared::of(Some(0.4123))),
+            Some("another person"),
+        )
+        .into(),
     ];
     (0..)
         .zip(bodies)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Worker, WorkerId};
+use super::{WaitsWhat, Worker, WorkerId};
 use crate::{
     memory::locked::Numbers,
     vision::{TEMPLATE_LEN, Template},
@@ -17,6 +17,8 @@ pub struct Roster {
     templates: Numbers,
     /// For each template, the index of its worker in `workers`.
     owners: Vec<u32>,
+    /// For each template, whether its worker waits for a confirmation.
+    pending: Vec<bool>,
     /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
 }
@@ -63,6 +65,7 @@ impl Roster {
         let mut roster = Roster { version, damaged, templates, ..Roster::default() };
         roster.workers.reserve_exact(self.workers.len() + 1);
         roster.owners.reserve_exact(self.owners.len() + more);
+        roster.pending.reserve_exact(self.owners.len() + more);
         // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);
         for (worker, templates) in self.each().take(place) {
@@ -80,10 +83,12 @@ impl Roster {
 
     fn push<'t>(&mut self, worker: Arc<Worker>, templates: impl Iterator<Item = &'t [f32]>) {
         let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        let pending = worker.is_pending();
         self.workers.push(worker);
         for template in templates {
             self.templates.extend_from_slice(template);
             self.owners.push(owner);
+            self.pending.push(pending);
         }
     }
 
@@ -130,10 +135,23 @@ impl Roster {
 
     /// Returns the worker with the nearest template; `None` where there are no templates.
     pub fn best(&self, face: &Template) -> Option<Match> {
+        self.nearest(face, None)
+    }
+
+    /// Returns the best match among the confirmed workers, or among the pending ones.
+    pub fn best_of(&self, face: &Template, pending: bool) -> Option<Match> {
+        self.nearest(face, Some(pending))
+    }
+
+    fn nearest(&self, face: &Template, only: Option<bool>) -> Option<Match> {
         let face: &[f32; TEMPLATE_LEN] = face.as_slice().try_into().ok()?;
         let mut first: Option<(u32, f32)> = None;
         let mut second: Option<f32> = None;
-        for (template, owner) in self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners) {
+        let owned = self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners);
+        for ((template, owner), pending) in owned.zip(&self.pending) {
+            if only.is_some_and(|only| only != *pending) {
+                continue;
+            }
             let score = dot(template, face);
             match first {
                 Some((best, top)) if *owner == best => first = Some((best, top.max(score))),
@@ -148,6 +166,12 @@ impl Roster {
         let (owner, score) = first?;
         let worker = self.workers.get(owner as usize)?.clone();
         Some(Match { worker, score, margin: second.map(|s| score - s) })
+    }
+
+    /// Returns the number of workers for whom this waits.
+    pub fn waiting(&self, what: WaitsWhat) -> usize {
+        let waits = |worker: &&Arc<Worker>| worker.waits.as_ref().is_some_and(|w| w.what == what);
+        self.workers.iter().filter(waits).count()
     }
 
     /// Returns the number of templates.

@@ -5,15 +5,18 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
+pub mod anchor;
 mod carry_over;
 mod day;
 mod erasing;
+mod faces;
 mod identity;
 pub mod import;
 mod matcher;
 mod reseal;
 mod rows;
 mod stale;
+mod waiting;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -28,16 +31,18 @@ pub use day::Day;
 pub use erasing::{
     FaceRule, absent, erase_faces, erase_set_aside, forget_removed, no_passage_since, without_faces,
 };
+pub use faces::{Erased, Faces};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
+    MOST_PENDING, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
     must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};
+pub use waiting::{OnFile, confirm, digest, on_file, photos, reject, waiting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {
@@ -56,6 +61,11 @@ pub enum RosterError {
         "the roster is full: it holds {most} workers, the maximum; remove workers who have left"
     )]
     Full { most: usize },
+    #[error(
+        "{most} workers from afar wait for a confirmation, the maximum: a person at the site confirms \
+         or removes them with `gatehouse worker confirm` and `gatehouse worker remove`"
+    )]
+    ManyPending { most: usize },
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
     #[error(
@@ -208,13 +218,35 @@ pub struct Worker {
     pub state: State,
     /// Reason for the suspension or the bar.
     pub state_reason: Option<String>,
-    /// Number of templates.
+    /// Number of templates that the gate matches.
     pub templates: u32,
+    /// What came from afar and waits for a person at the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
+}
+
+/// What came from afar and waits for a person at the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    pub what: WaitsWhat,
+    /// The upstream that it came from.
+    pub from: String,
+}
+
+words! {
+    pub enum WaitsWhat {
+        /// The worker, with the templates. The gate recognises the face and denies the entry.
+        Worker = "worker",
+        /// New faces of a confirmed worker. The gate does not match them.
+        Faces = "faces",
+    }
 }
 
 words! {
     pub enum State {
         Active = "active",
+        /// Came from afar, and may not enter until a person at the site confirms the worker.
+        Pending = "pending",
         /// May not enter for now.
         Suspended = "suspended",
         /// May not enter again. The worker stays on the roster, so that the gate recognises the
@@ -229,6 +261,7 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     InForce,
+    Pending,
     NotYet,
     Expired,
     Suspended,
@@ -240,7 +273,12 @@ impl Worker {
     /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
-        Worker { person, terms, state, state_reason: None, templates: 0 }
+        Worker { person, terms, state, state_reason: None, templates: 0, waits: None }
+    }
+
+    /// Returns whether the worker came from afar and waits for a person at the site.
+    pub fn is_pending(&self) -> bool {
+        self.waits.as_ref().is_some_and(|waits| waits.what == WaitsWhat::Worker)
     }
 
     /// Returns the worker's standing. While the clock is not trusted, only an admission that had
@@ -251,6 +289,7 @@ impl Worker {
         match self.state {
             State::Suspended => return Standing::Suspended,
             State::Barred | State::Removed => return Standing::Barred,
+            State::Pending => return Standing::Pending,
             State::Active => {}
         }
         let before = |day: Option<Date>| today.zip(day).is_some_and(|(today, day)| today < day);

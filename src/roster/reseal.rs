@@ -6,10 +6,7 @@
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
 
-use super::{
-    Identity, RosterError,
-    rows::{lookup, seal_context},
-};
+use super::{Identity, RosterError, faces::seal_context, rows::lookup};
 use crate::store::{SealError, Sealer};
 
 /// Number of values that were sealed again, and of damaged values. A damaged value could not be

@@ -5,13 +5,17 @@ use super::{
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
     failure::Faults,
+    likeness::Taken,
     refusal::Refusal,
     roster::{Registered, committed},
     update::{checked_terms, overlaid, overlaid_particulars},
 };
 use crate::{
     ledger::{self, Actor},
-    roster::{self, Enrolment, Identity, Person, RosterError, State, Worker},
+    roster::{
+        self, Enrolment, Identity, Person, RosterError, State, Waits, WaitsWhat, Worker,
+        anchor::Anchor,
+    },
     store::Priority,
 };
 
@@ -42,7 +46,7 @@ impl Services {
             return Err(Refusal::IdIsDocument.into());
         }
         self.plausible(&terms, enroll.confirmed)?;
-        let asked = Asked::of(&enroll, &by);
+        let asked = Asked::of(&enroll, source.afar(), &by);
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enroll.if_known != IfKnown::Refuse) {
             let dry = enroll.dry_run.then_some(dry);
@@ -54,11 +58,17 @@ impl Services {
         self.must_be_free(&id, &identity).await?;
         self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
+        let reason = enroll.reason.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
+        let word = (asked, reason.is_some());
+        let Taken { compared, .. } = self.same_person(&id, &Anchor::None, &faces, word, false)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
-        let worker = Worker { terms, templates, ..Worker::new(person) };
+        let from = by.user.clone();
+        let waits = asked.waits().then_some(Waits { what: WaitsWhat::Worker, from });
+        let state = if waits.is_some() { State::Pending } else { State::Active };
+        let worker = Worker { terms, templates, waits, state, ..Worker::new(person) };
         let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
@@ -73,6 +83,9 @@ impl Services {
             model: model.clone(),
             templates,
             alike,
+            reason: reason.filter(|_| compared.is_some()),
+            compared,
+            waits: worker.waits.as_ref().map(|waits| waits.what),
             by,
         };
         let enrolment = Enrolment { worker, identity, model, faces };
@@ -126,6 +139,7 @@ fn enrolled_again(
         photos: enroll.photos,
         live: enroll.live,
         allow_duplicate_face: enroll.allow_duplicate_face,
+        reason: enroll.reason,
         confirmed: enroll.confirmed,
         ..Update::nothing(person.id)
     }))

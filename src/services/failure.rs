@@ -50,6 +50,7 @@ words! {
         NotInForce = "not_in_force",
         NotReleased = "not_released",
         NotYet = "not_yet",
+        Pending = "pending",
         PhotoTooLarge = "photo_too_large",
         PhotoUnreadable = "photo_unreadable",
         SeveralFaces = "several_faces",
@@ -172,7 +173,7 @@ impl From<RosterError> for Failure {
             RosterError::NoSuchWorker(_) | RosterError::Removed(_) => (Code::NoSuchWorker, None),
             RosterError::IdTaken(_) | RosterError::IdRetired(_) => (Code::Duplicate, Some("id")),
             RosterError::IdentityTaken(_) => (Code::Duplicate, Some("id-number")),
-            RosterError::Full { .. } => (Code::Full, None),
+            RosterError::Full { .. } | RosterError::ManyPending { .. } => (Code::Full, None),
             RosterError::Damaged(_) => (Code::Damaged, None),
             RosterError::Invalid { field, .. } => (Code::Invalid, Some(*field)),
         };

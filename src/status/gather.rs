@@ -24,6 +24,7 @@ use crate::{
     config::Direction,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
+    roster::WaitsWhat,
     services::{CameraPanel, LanePanel, Services},
 };
 
@@ -92,6 +93,8 @@ pub async fn gather(services: &Services) -> Status {
         roster: RosterStatus {
             workers: roster.workers().len(),
             templates: roster.templates(),
+            pending: roster.waiting(WaitsWhat::Worker),
+            faces_waiting: roster.waiting(WaitsWhat::Faces),
             version: roster.version(),
         },
         ledger: LedgerStatus {

@@ -63,6 +63,9 @@ fn the_fields_of_a_worker_an_actor_and_a_face_stand_beside_the_others() {
         model: "sface".into(),
         templates: 2,
         alike: Some(alike),
+        compared: None,
+        reason: None,
+        waits: None,
         by: by(),
     };
     let expected = json!({

@@ -54,6 +54,9 @@ fn fill(tx: &Transaction<'_>, ledger: &Ledger) {
             model: "m".into(),
             templates: 1,
             alike: None,
+            compared: None,
+            reason: None,
+            waits: None,
             by: by(),
         };
         ledger.append(tx, stamp(MORNING_MS), enrolment).unwrap();

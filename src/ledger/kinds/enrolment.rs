@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use crate::{
-    ledger::{Actor, Alike},
-    roster::{Person, Terms, WorkerId},
+    ledger::{Actor, Alike, Compared},
+    roster::{Person, Terms, WaitsWhat, WorkerId},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,16 @@ pub struct Enrolment {
     pub model: String,
     pub templates: u32,
     pub alike: Option<Alike>,
+    /// Present if the photos do not show one person by the gate's threshold; `reason` says why they
+    /// were taken.
+    #[serde(default)]
+    pub compared: Option<Compared>,
+    /// In the words of the person who asked for it.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Present if the worker waits for a person at the site.
+    #[serde(default)]
+    pub waits: Option<WaitsWhat>,
     pub by: Actor,
 }
 

@@ -10,7 +10,6 @@
 //! | kind | will hold |
 //! |---|---|
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
-//! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 
@@ -19,6 +18,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub use self::{
     access::AccessWhat,
     alarm::AlarmWhat,
+    confirmation::ConfirmationResult,
     gap::{GapWhy, SHORTEST_GAP},
     shutdown::ShutdownWhy,
 };
@@ -155,6 +155,7 @@ kinds! {
     lost::Lost,
     roster_confirmation::RosterConfirmation,
     withdrawal::Withdrawal,
+    confirmation::Confirmation,
 }
 
 /// The body of an entry of a later version: its kind and its data.

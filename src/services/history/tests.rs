@@ -37,6 +37,9 @@ fn enrolment(identity: &Identity) -> Body {
         model: "x".into(),
         templates: 2,
         alike: None,
+        compared: None,
+        reason: None,
+        waits: None,
         by: by(),
     };
     enrolment.into()
@@ -50,6 +53,8 @@ fn amendment(team: &str, terms: Terms) -> Amendment {
         particulars: Vec::new(),
         faces: None,
         alike: None,
+        compared: None,
+        waits: None,
         reason: None,
         by: by(),
     }
