@@ -350,6 +350,7 @@ fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
     platform.broker.publish("gatehouse/v1/P-1/gate-1/command", malformed.to_string().as_bytes());
     let refused = platform.ear.next_on("reply");
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&Value::Null, &json!("malformed")));
+    assert_eq!(gate.site.gatehouse(&["worker", "confirm", "W001"]).code, 0);
     gate.pass("person_a_1.jpg");
     let record = gate.platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));
