@@ -2,7 +2,7 @@
 
 mod confirm;
 mod enroll;
-mod file;
+pub(super) mod file;
 mod import;
 mod sheet;
 

@@ -2,7 +2,7 @@
 //! lane's mode and the clock.
 
 use crate::{
-    config::{Direction, Recognition},
+    config::{Direction, MatchThreshold},
     ledger::LaneMode,
     roster::{Day, Match, Roster, Standing, Worker, WorkerId},
     vision::Template,
@@ -50,9 +50,10 @@ impl Sighted {
 /// Finds a face on the roster. A pending worker is found only where no confirmed worker is similar:
 /// what comes from afar must not make a confirmed worker ambiguous, who could then neither enter nor
 /// leave.
-pub fn found(roster: &Roster, face: &Template, rules: &Recognition) -> Sighted {
-    match judge(roster.best_of(face, false), rules) {
-        Sighted::Stranger { score } => match judge(roster.best_of(face, true), rules) {
+pub fn found(roster: &Roster, face: &Template, threshold: MatchThreshold, margin: f32) -> Sighted {
+    let judged = |pending| judge(roster.best_of(face, pending), threshold, margin);
+    match judged(false) {
+        Sighted::Stranger { score } => match judged(true) {
             Sighted::Stranger { score: pending } => Sighted::Stranger { score: score.max(pending) },
             pending => pending,
         },
@@ -61,15 +62,14 @@ pub fn found(roster: &Roster, face: &Template, rules: &Recognition) -> Sighted {
 }
 
 /// Applies the threshold and the margin to the best match.
-pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
+pub fn judge(best: Option<Match>, threshold: MatchThreshold, margin: f32) -> Sighted {
     match best {
         Some(m)
-            if m.score >= rules.threshold.cosine()
-                && m.margin.is_none_or(|margin| margin >= rules.margin) =>
+            if m.score >= threshold.cosine() && m.margin.is_none_or(|found| found >= margin) =>
         {
             Sighted::Worker(m)
         }
-        Some(m) if m.score >= rules.threshold.cosine() => Sighted::Ambiguous { score: m.score },
+        Some(m) if m.score >= threshold.cosine() => Sighted::Ambiguous { score: m.score },
         Some(m) => Sighted::Stranger { score: m.score },
         None => Sighted::Stranger { score: 0.0 },
     }

@@ -5,6 +5,7 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
+mod advice;
 pub mod anchor;
 mod carry_over;
 mod day;
@@ -23,6 +24,7 @@ use std::{str::FromStr, sync::Arc};
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
+pub use advice::{Advice, Lack};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -34,11 +36,11 @@ pub use erasing::{
 pub use faces::{Erased, Faces};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
-pub use matcher::{Match, Roster};
+pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    MOST_PENDING, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
-    must_exist, remove, set_state, update, version,
+    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
+    load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};

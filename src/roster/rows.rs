@@ -377,5 +377,14 @@ fn unless_damaged<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Op
     }
 }
 
+/// Returns the number of templates that the gate matches.
+pub fn count_templates(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row(
+        "SELECT count(*) FROM template WHERE role IN ('anchor', 'later')",
+        [],
+        |row| row.get(0),
+    )
+}
+
 #[cfg(test)]
 mod tests;

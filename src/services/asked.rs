@@ -8,7 +8,7 @@ use crate::{
     config::Direction,
     ledger::{Actor, Via},
     roster::{
-        IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, anchor::Voucher,
+        Advice, IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, anchor::Voucher,
         checked_name, checked_text,
     },
 };
@@ -111,6 +111,15 @@ pub struct Enrolled {
     pub worker: Worker,
     /// Whether the enrolment changed the roster.
     pub result: EnrollResult,
+    /// What the new photos lack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
+}
+
+impl Enrolled {
+    pub(super) fn new(worker: Worker, result: EnrollResult) -> Enrolled {
+        Enrolled { worker, result, advice: None }
+    }
 }
 
 /// The effect of an enrolment or an update.

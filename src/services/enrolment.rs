@@ -52,7 +52,7 @@ impl Services {
             let dry = enroll.dry_run.then_some(dry);
             return match enrolled_again(enroll, person, &identity, &known)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
-                None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
+                None => Ok(Enrolled::new(known.0, EnrollResult::Unchanged)),
             };
         }
         self.must_be_free(&id, &identity).await?;
@@ -69,7 +69,7 @@ impl Services {
         let waits = asked.waits().then_some(Waits { what: WaitsWhat::Worker, from });
         let state = if waits.is_some() { State::Pending } else { State::Active };
         let worker = Worker { terms, templates, waits, state, ..Worker::new(person) };
-        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
+        let mut done = Enrolled::new(worker.clone(), EnrollResult::Enrolled);
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
@@ -90,11 +90,12 @@ impl Services {
         };
         let enrolment = Enrolment { worker, identity, model, faces };
         let sealer = self.store.sealer().clone();
-        self.change(&changing, id, Priority::Photo, move |tx| {
+        self.change(&changing, id.clone(), Priority::Photo, move |tx| {
             roster::enroll(tx, &sealer, &enrolment)?;
             Ok((entry.into(), ()))
         })
         .await?;
+        done.advice = self.advice(&id);
         Ok(done)
     }
 }

@@ -4,7 +4,7 @@ use super::{DryRuns, Failure, Services, asked::Asked, refusal::Refusal};
 use crate::{
     ledger::{Alike, Compared, Score},
     roster::{
-        self, FaceOnFile, OnFile, RosterError, WorkerId,
+        self, Advice, FaceOnFile, OnFile, RosterError, WorkerId,
         anchor::{Anchor, Verdict},
     },
     vision::Template,
@@ -27,7 +27,7 @@ impl Services {
     ) -> Result<Taken, Failure> {
         let templates: Vec<_> = faces.iter().map(|face| face.template.clone()).collect();
         let first = !matches!(anchor, Anchor::Templates(_));
-        let threshold = self.threshold.cosine();
+        let threshold = self.threshold_in_force().cosine();
         let (waits, word) = match anchor.judge(&templates, threshold, asked.voucher(reason)) {
             Verdict::Alike => (false, None),
             Verdict::Waits => (true, None),
@@ -60,9 +60,9 @@ impl Services {
         let roster = self.roster.borrow().clone();
         let mut nearest: Option<(WorkerId, String, f32)> = None;
         for face in faces {
-            let enrolled = roster.best_but(&face.template, id).map(|found| {
-                let person = &found.worker.person;
-                (person.id.clone(), person.name.clone(), found.score)
+            let enrolled = roster.nearest_but(&face.template, id).map(|(worker, score)| {
+                let person = &worker.person;
+                (person.id.clone(), person.name.clone(), score)
             });
             let dry = dry.and_then(|dry| dry.nearest(id, &face.template));
             let dry = dry.map(|(other, score)| (other, "(in this file)".to_owned(), score));
@@ -72,7 +72,8 @@ impl Services {
                 }
             }
         }
-        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= self.threshold.cosine()) else {
+        let threshold = self.threshold.in_force(roster.templates()).cosine();
+        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= threshold) else {
             return Ok(None);
         };
         match allow {
@@ -82,6 +83,12 @@ impl Services {
                 Err(Refusal::DuplicateFace { id, other, name, score, asked }.into())
             }
         }
+    }
+
+    /// Returns what a worker's photos lack.
+    pub(super) fn advice(&self, id: &WorkerId) -> Option<Advice> {
+        let roster = self.roster.borrow().clone();
+        roster.advice(id, self.threshold.in_force(roster.templates()))
     }
 
     /// Returns a worker's templates.

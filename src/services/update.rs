@@ -86,7 +86,7 @@ impl Services {
             _ => {}
         }
         if what.is_none() && worker == before && identity == on_file {
-            return Ok(Enrolled { worker, result: EnrollResult::Unchanged });
+            return Ok(Enrolled::new(worker, EnrollResult::Unchanged));
         }
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         worker.templates = match what {
@@ -99,7 +99,7 @@ impl Services {
             let (count, most) = (worker.templates, PHOTOS_MAX);
             return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
-        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
+        let mut done = Enrolled::new(worker.clone(), EnrollResult::Updated);
         if let Some(dry) = dry {
             dry.add(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
@@ -137,6 +137,9 @@ impl Services {
             Ok((entry.into(), ()))
         })
         .await?;
+        if matches!(what, Some(FacesWhat::Added | FacesWhat::Replaced)) {
+            done.advice = self.advice(&id);
+        }
         drop(changing);
         if waits || matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;

@@ -52,7 +52,7 @@ pub fn chain() -> [Vec<u8>; 3] {
     let shots = shots();
     let between = |a: &Shot, b: &Shot| a.template.cosine(&b.template);
     let a_little =
-        |a: &Shot, b: &Shot| a.person != b.person && (0.31..0.49).contains(&between(a, b));
+        |a: &Shot, b: &Shot| a.person != b.person && (0.31..0.44).contains(&between(a, b));
     let triples = shots.iter().flat_map(|a| {
         let second = shots.iter().filter(move |b| a_little(a, b));
         second
@@ -64,7 +64,8 @@ pub fn chain() -> [Vec<u8>; 3] {
 
 #[test]
 fn i13_no_chain_of_commands_lets_a_third_person_pass_as_the_first() {
-    let threshold = Recognition::default().threshold.cosine();
+    // The default of the smallest roster is the lowest.
+    let threshold = Recognition::default().threshold.in_force(1).cosine();
     let shots = shots();
     let (mut tried, mut passed, mut once_passed) = (0, 0, 0);
     for a in shots {

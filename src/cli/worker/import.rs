@@ -24,7 +24,10 @@ use self::{
 use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
-    roster::import::{self, Candidate},
+    roster::{
+        Lack,
+        import::{self, Candidate},
+    },
     services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
     words::counted,
 };
@@ -234,7 +237,7 @@ async fn send(
     };
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
-        Ok(Enrolled { worker, result }) => {
+        Ok(Enrolled { worker, result, advice }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -242,6 +245,9 @@ async fn send(
                 (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
                 _ => None,
             };
+            // Most rosters have one photo of each worker, which is no news.
+            let advice = advice.filter(|advice| advice.lacks != Lack::Second);
+            let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
             Ok(Outcome::well(result, worker.templates, note))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {

@@ -6,10 +6,6 @@ use crate::{
     vision::TEMPLATE_LEN,
 };
 
-fn rules() -> Recognition {
-    Recognition::default()
-}
-
 /// Returns a face between those of two persons; its scores with them.
 fn between(first: f32, second: f32) -> Template {
     let mut numbers = [0.0; TEMPLATE_LEN];
@@ -32,13 +28,14 @@ fn roster() -> Roster {
 
 #[test]
 fn a_worker_from_afar_makes_no_confirmed_worker_ambiguous() {
+    let threshold = MatchThreshold::new(0.5).unwrap();
     for (confirmed, pending, expected) in [
         (0.65, 0.7, Some("W000")),
         (0.7, 0.69, Some("W000")),
         (0.4, 0.8, Some("W001")),
         (0.4, 0.45, None),
     ] {
-        let sighted = found(&roster(), &between(confirmed, pending), &rules());
+        let sighted = found(&roster(), &between(confirmed, pending), threshold, 0.05);
         assert_eq!(sighted.named().map(WorkerId::as_str), expected, "{sighted:?}");
     }
 }
