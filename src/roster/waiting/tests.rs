@@ -78,7 +78,8 @@ impl Site {
     /// Returns the number of the face that the gate matches.
     fn recognises(&mut self) -> Vec<usize> {
         let roster = self.change(|tx, sealer| load(tx, sealer, MODEL).unwrap());
-        let known = |n: &usize| roster.best(&face(*n).template).is_some_and(|m| m.score > 0.9);
+        let known =
+            |n: &usize| roster.likeness(&id(), &face(*n).template).is_some_and(|score| score > 0.9);
         (0..9).filter(known).collect()
     }
 
