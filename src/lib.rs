@@ -120,7 +120,9 @@
 //!   sensor without a sign of life makes it `unconfirmed`, and is told.
 //! - **I13** To be able to publish at the broker gives no authority. By default no command changes
 //!   the roster or shows a worker. With `command_key` a command or an acknowledgement counts only
-//!   with the platform's signature; a release always needs one ([`uplink::authority`]).
+//!   with the platform's signature; a release always needs one ([`uplink::authority`]). A worker or
+//!   a face from afar waits for a person at the site, and no chain of commands leads from one
+//!   person's face to another's ([`roster::anchor`]).
 //!
 //! # Bounds
 //!

@@ -85,6 +85,7 @@ impl What {
                     value,
                     &[("worker", "alike"), ("score", "alike_score"), ("reason", "alike_reason")],
                 ),
+                "compared" => self.renamed(value, &[("score", "anchor_score")]),
                 "by" => self.actor(value),
                 "evidence" => self.evidence(value),
                 "detail" => self.detail(value),

@@ -97,6 +97,15 @@ fn human(status: &Status) -> String {
         roster.threshold,
         if roster.threshold_fixed { "(fixed)" } else { "(by the roster)" }
     );
+    if roster.pending + roster.faces_waiting > 0 {
+        let _ = writeln!(
+            out,
+            "          {} from afar and the new photos of {} wait for you: see `gatehouse worker \
+             confirm`",
+            counted(roster.pending as u64, "worker"),
+            counted(roster.faces_waiting as u64, "worker")
+        );
+    }
     let ledger = &status.ledger;
     let pruned = match ledger.pruned_before {
         None | Some(0) => String::new(),

@@ -1,9 +1,11 @@
 //! `gatehouse worker …`: asks the daemon to change or show the roster, and prints its answer.
 
 mod card;
+mod confirm;
 mod enroll;
 pub(super) mod file;
 mod import;
+mod sheet;
 
 use std::process::ExitCode;
 
@@ -14,7 +16,7 @@ use serde_json::Value;
 use super::Context;
 use crate::{
     control::Request,
-    roster::{Consent, Purpose, State, Worker, WorkerId},
+    roster::{Consent, Purpose, State, WaitsWhat, Worker, WorkerId},
     services::{
         ConsentSet, Remove, Removed, SetConsent, SetState, Update, WorkerQuery, WorkerShown,
     },
@@ -71,6 +73,17 @@ pub(super) enum Command {
         /// The worker's id
         id: WorkerId,
     },
+    /// Confirm workers and photos that came from a platform, after you have looked at them
+    ///
+    /// A worker whom a platform enrolls may not enter until a person at the site confirms the worker.
+    /// A new photo of a confirmed worker waits beside the present one. --sheet writes a file with the
+    /// photos, names and ids. Compare it with the people and their documents, then confirm.
+    #[command(after_help = "Examples:
+  gatehouse worker confirm --upstream platform --sheet waiting.html
+  gatehouse worker confirm --upstream platform --seen 3f9a17c2b604
+  gatehouse worker confirm W001 W002
+  gatehouse worker confirm W003 --reject --reason \"not his face\"")]
+    Confirm(confirm::ConfirmArgs),
     /// Deny a worker entry for a time. A worker who is on site may leave
     #[command(after_help = "Example:\n  gatehouse worker suspend W001 --reason \"no helmet\"")]
     Suspend(WithReason),
@@ -120,6 +133,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             let shown: WorkerShown = context.ask(&Request::Worker { id }).await?;
             context.print(&shown, human)?;
         }
+        Command::Confirm(confirm) => confirm::run(context, confirm).await?,
         Command::History { id } => history(context, id).await?,
         Command::Suspend(WithReason { id, reason }) => {
             set_state(context, SetState { id, state: State::Suspended, reason }).await?;
@@ -150,6 +164,7 @@ async fn set_state(context: &Context, set_state: SetState) -> anyhow::Result<()>
         State::Barred => {
             format!("{id} is barred and cannot enter until `gatehouse worker resume {id}`")
         }
+        State::Pending => format!("{id} waits for `gatehouse worker confirm {id}`"),
         State::Active | State::Removed => format!("{id} may enter again"),
     })
 }
@@ -186,6 +201,7 @@ async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
             Some(face) if !face.is_in_force() => "consent withdrawn".to_owned(),
             _ => w.templates.to_string(),
         };
+        let state = confirm::state(&w);
         let person = w.person;
         vec![
             person.id.to_string(),
@@ -195,7 +211,7 @@ async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
             person.trade,
             date(w.terms.valid_from),
             date(w.terms.valid_until),
-            w.state.to_string(),
+            state,
             templates,
         ]
     };
@@ -273,6 +289,14 @@ fn human(shown: &WorkerShown) -> String {
         0 if worker.state != State::Removed => "0 (a guard must release the turnstile)".to_owned(),
         n => n.to_string(),
     };
+    let waits = worker.waits.as_ref().map_or_else(String::new, |waits| {
+        let what = match waits.what {
+            WaitsWhat::Worker => "the worker",
+            WaitsWhat::Faces => "a new photo",
+        };
+        let id = &person.id;
+        row("waits", &format!("{what}, from {}: `gatehouse worker confirm {id}`", waits.from))
+    });
     [
         row("id", person.id.as_str()),
         row("name", &person.name),
@@ -296,6 +320,7 @@ fn human(shown: &WorkerShown) -> String {
         row("state", &state),
         row("templates", &templates),
         photos.collect(),
+        waits,
     ]
     .concat()
 }

@@ -77,6 +77,8 @@ const ATTEMPTS: u32 = 3;
 struct Asked {
     from: Issuer,
     signed: bool,
+    /// It is signed, and the configuration trusts its upstream for faces.
+    trusted: bool,
     verb: Verb,
     times: Times,
     known: CommandKey,
@@ -194,6 +196,7 @@ impl Runner<'_> {
     async fn read(&self, came: Incoming) -> Option<Asked> {
         let Incoming { upstream, profile, authority, payload, held, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
+        let trusts = authority.clone();
         let from = Issuer { upstream, profile, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
         let large = payload.len() > SMALL;
@@ -201,6 +204,7 @@ impl Runner<'_> {
             let envelope = speaks.command(&payload, &authority)?;
             read(&sealer, stamp, &upstream_name, received, authority.level(), envelope)
         };
+        let trusts_faces = trusts.trusts_faces();
         let read = if large {
             let read = tokio::task::spawn_blocking(read).await;
             read.unwrap_or_else(|e| Err(refusal(None, &Refusal::Unread(e).into())))
@@ -211,7 +215,8 @@ impl Runner<'_> {
         };
         match read {
             Ok((signed, verb, times, known)) => {
-                Some(Asked { from, signed, verb, times, known, held })
+                let trusted = signed && trusts_faces;
+                Some(Asked { from, signed, trusted, verb, times, known, held })
             }
             Err(no) => {
                 let now = self.services.clock.monotonic();
@@ -228,7 +233,7 @@ impl Runner<'_> {
     }
 
     async fn carry_out(&self, asked: Asked) {
-        let Asked { from, signed, verb, times, known, held: _held } = asked;
+        let Asked { from, signed, trusted, verb, times, known, held: _held } = asked;
         let id = &known.id;
         let name = (from.upstream.clone(), id.clone());
         match self.lock().entry(name.clone()) {
@@ -244,7 +249,7 @@ impl Runner<'_> {
                 return;
             }
         }
-        let done = caught(self.done(&from, signed, verb, times, &known)).await;
+        let done = caught(self.done(&from, signed, (verb, trusted), times, &known)).await;
         let copies = self.lock().remove(&name).unwrap_or_default();
         let done = done.unwrap_or_else(|fault| {
             tracing::error!(upstream = %from.upstream, id, %fault, "a command ended with a panic");
@@ -281,14 +286,14 @@ impl Runner<'_> {
         &self,
         from: &Issuer,
         signed: bool,
-        verb: Verb,
+        (verb, trusted): (Verb, bool),
         times: Times,
         known: &CommandKey,
     ) -> Result<Done, Failure> {
         let (store, id) = (&self.services.store, &known.id);
         if verb.only_reads() {
             self.in_time(self.services.clock.stamp(), times, &verb)?;
-            let read = self.tried(from, verb, None, false).await;
+            let read = self.tried(from, (verb, trusted), None, false).await;
             return Ok(Done::Now(reply(id, read)));
         }
         let looked = known.clone();
@@ -344,7 +349,7 @@ impl Runner<'_> {
             }
             Verb::Release { .. } if again => Err(Refusal::ReleaseInterrupted.into()),
             _ if attempts > ATTEMPTS => Err(Refusal::Interrupted.into()),
-            verb => caught(self.tried(from, verb, void_after, again))
+            verb => caught(self.tried(from, (verb, trusted), void_after, again))
                 .await
                 .unwrap_or_else(|fault| Err(Failure::internal(fault))),
         };
@@ -364,7 +369,7 @@ impl Runner<'_> {
     async fn tried(
         &self,
         from: &Issuer,
-        verb: Verb,
+        verb: (Verb, bool),
         void_after: Option<Monotonic>,
         again: bool,
     ) -> Result<Value, Failure> {

@@ -26,10 +26,10 @@ const GONE_NAMED: usize = 100;
 /// connects.
 const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Carries out a verb. `again`: the command was begun before, and may have been carried out.
+/// Carries out a verb. `trusted`: the issuer is trusted for faces. `again`: the command was begun before, and may have been carried out.
 pub(super) async fn carry_out(
     services: &Services,
-    verb: Verb,
+    (verb, trusted): (Verb, bool),
     by: Actor,
     void_after: Option<Monotonic>,
     again: bool,
@@ -41,13 +41,18 @@ pub(super) async fn carry_out(
         // The reply has no name, because it may be stored longer than the worker's data.
         Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
-            let done = services.enroll(Source::Here(photos), &mut dry, *enroll, by).await?;
-            Ok(json!({
+            let done =
+                services.enroll(Source::Afar { photos, trusted }, &mut dry, *enroll, by).await?;
+            let mut result = json!({
                 "id": done.worker.person.id,
                 "result": done.result,
                 "state": done.worker.state,
                 "templates": done.worker.templates,
-            }))
+            });
+            if let Some(waits) = done.worker.waits {
+                result["waits"] = json!(waits.what);
+            }
+            Ok(result)
         }
         Verb::SetState(asked) => set_state(services, asked, by, again).await,
         Verb::Remove(asked) => remove(services, asked, by, again).await,

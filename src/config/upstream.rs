@@ -55,6 +55,9 @@ pub struct Upstream {
     /// The key that signs the platform's commands and acknowledgements. With it, an unsigned one
     /// does not count.
     pub command_key: Option<SignerKey>,
+    /// Whether faces in its signed commands count at once, without a person at the site.
+    #[serde(default)]
+    pub trust_faces: bool,
     /// `None`: MQTT 5, or 3.1.1 if the broker refuses MQTT 5.
     pub version: Option<MqttVersion>,
     /// Whether a broker on another machine may be used without encryption.
@@ -143,6 +146,14 @@ impl Upstream {
         }
         if self.photos {
             return wrong(at("photos"), "is not in this version: set it to false");
+        }
+        if self.trust_faces && self.command_key.is_none() {
+            let problem = "needs a command_key as well: without signatures, every client of the broker \
+                           that may publish could enroll a face";
+            return wrong(at("trust_faces"), problem);
+        }
+        if self.trust_faces && self.commands < CommandLevel::Roster {
+            return wrong(at("trust_faces"), "needs commands = \"roster\" or \"all\" as well");
         }
         if self.password.is_some() && self.username.is_none() {
             return wrong(at("password"), "needs a username, or it is never sent");

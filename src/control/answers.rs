@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     ledger::{AccessWhat, Actor},
-    services::{Ask, DryRuns, Failure, HINTS, PAGE, PassagePhoto, Services, Source},
+    services::{Ask, DryRuns, Failure, HINTS, PAGE, PassagePhoto, Services, Source, WaitingItem},
     status,
 };
 
@@ -129,6 +129,23 @@ impl Connection<'_> {
             Request::ConfirmRoster(confirm) => {
                 self.done(services.confirm_roster(confirm, by).await?).await
             }
+            Request::Waiting(query) => {
+                let ids = services.waiting(&query).await?;
+                let count = ids.len();
+                for id in ids {
+                    let items = services.waiting_for(&id, query.photos, &by).await;
+                    match items {
+                        Ok(items) => self.items(items).await?,
+                        Err(failure) if query.ids.is_empty() => {
+                            // A damaged worker, or one who was confirmed meanwhile.
+                            self.items([WaitingItem::Unread { id, failure }]).await?;
+                        }
+                        Err(failure) => return Err(failure.into()),
+                    }
+                }
+                self.done(Counted { count }).await
+            }
+            Request::Confirm(confirm) => self.done(services.confirm(confirm, by).await?).await,
             Request::Attendance(query) => {
                 if query.export {
                     services.record_reading(AccessWhat::Attendance, &by).await;

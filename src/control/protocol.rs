@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, ChangeCard, ConfirmRoster, Dispute, Enroll, EvidenceQuery,
-        ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetConsent,
-        SetState, Update, Watch, Withdraw, WorkerQuery,
+        Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
+        EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release,
+        Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -42,6 +42,9 @@ pub enum Request {
         id: WorkerId,
     },
     ConfirmRoster(ConfirmRoster),
+    /// What came from afar and waits, with its photos if they are asked for.
+    Waiting(WaitingQuery),
+    Confirm(Confirm),
     Attendance(AttendanceQuery),
     /// Records with their proofs, as the lines of a file; in pieces, as hexadecimal digits.
     Export(ExportQuery),

@@ -13,7 +13,7 @@ pub use self::{
     collect::{Period, collect, outages, size},
     health::{Journal, Lost, Outage, OutageShown},
     package::{MADE_BYTES, MOST_BYTES, Opened, Package, Proved},
-    sheet::{NoSheet, code, sheet},
+    sheet::{NoSheet, code, escaped, sheet},
     verify::{Anchor, Gap, Known, Refused, Report, verify},
 };
 

@@ -124,7 +124,7 @@ code, .hex { font-family: \"DejaVu Sans Mono\", \"Liberation Mono\", Consolas, m
 ";
 
 /// Returns a text for HTML. Texts that people typed stand in the sheet.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

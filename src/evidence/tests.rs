@@ -98,6 +98,9 @@ impl Gateway {
             templates: 1,
             alike: None,
             face_withdrawn_on: None,
+            compared: None,
+            reason: None,
+            waits: None,
             by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
         };
         self.change(|tx, ledger| ledger.append(tx, stamp(MORNING_MS - DAY_MS), enrolment).unwrap());

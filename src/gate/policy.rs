@@ -4,7 +4,8 @@
 use crate::{
     config::{Direction, MatchThreshold},
     ledger::LaneMode,
-    roster::{Day, Match, Standing, Worker, WorkerId},
+    roster::{Day, Match, Roster, Standing, Worker, WorkerId},
+    vision::Template,
     words::words,
 };
 
@@ -46,6 +47,20 @@ impl Sighted {
     }
 }
 
+/// Finds a face on the roster. A pending worker is found only where no confirmed worker is similar:
+/// what comes from afar must not make a confirmed worker ambiguous, who could then neither enter nor
+/// leave.
+pub fn found(roster: &Roster, face: &Template, threshold: MatchThreshold, margin: f32) -> Sighted {
+    let judged = |pending| judge(roster.best_of(face, pending), threshold, margin);
+    match judged(false) {
+        Sighted::Stranger { score } => match judged(true) {
+            Sighted::Stranger { score: pending } => Sighted::Stranger { score: score.max(pending) },
+            pending => pending,
+        },
+        confirmed => confirmed,
+    }
+}
+
 /// Applies the threshold and the margin to the best match.
 pub fn judge(best: Option<Match>, threshold: MatchThreshold, margin: f32) -> Sighted {
     match best {
@@ -67,6 +82,8 @@ words! {
         UnknownFace = "unknown_face",
         /// The face matches two workers on the roster.
         AmbiguousFace = "ambiguous_face",
+        /// The worker came from afar, and no person at the site has confirmed the worker yet.
+        Pending = "pending",
         NotYetValid = "not_yet_valid",
         Expired = "expired",
         Suspended = "suspended",
@@ -100,6 +117,7 @@ pub fn decide(
     }
     match worker.standing(today, require_training) {
         Standing::InForce => Ok(()),
+        Standing::Pending => Err(Reason::Pending),
         Standing::NotYet => Err(Reason::NotYetValid),
         Standing::Expired => Err(Reason::Expired),
         Standing::Suspended => Err(Reason::Suspended),
@@ -107,3 +125,6 @@ pub fn decide(
         Standing::TrainingMissing => Err(Reason::TrainingMissing),
     }
 }
+
+#[cfg(test)]
+mod tests;

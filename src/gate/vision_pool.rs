@@ -348,12 +348,11 @@ impl VisionPool {
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
         let threshold = self.rules.threshold.in_force(roster.templates());
-        let best = stages.matching.time(clock, || {
+        let sighted = stages.matching.time(clock, || {
             // A poor look is unlike other looks at the same person.
             let mean = good.then(|| watch.visits.mean(&template, threshold)).flatten();
-            roster.best(mean.as_ref().unwrap_or(&template))
+            policy::found(&roster, mean.as_ref().unwrap_or(&template), threshold, self.rules.margin)
         });
-        let sighted = policy::judge(best, threshold, self.rules.margin);
         // No photo of a stranger is kept (I5).
         let photo = sighted.named().filter(|_| self.photos).and_then(|_| match &waited {
             None => near.portrait(&face),

@@ -63,7 +63,8 @@ pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use words::{
-    Actor, Alike, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via,
+    Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,
+    Outcome, Score, Via,
 };
 
 #[derive(Debug, thiserror::Error)]

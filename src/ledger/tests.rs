@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::{CardChange, Erased, Person, State, Terms, WorkerId},
+    roster::{CardChange, Erased, Person, State, Terms, WaitsWhat, WorkerId},
     store::{Priority, PublicKey, Store, open},
 };
 
@@ -82,6 +82,9 @@ fn one_of_each_kind() -> Vec<Entry> {
         templates: 2,
         alike,
         face_withdrawn_on: None,
+        compared: None,
+        reason: None,
+        waits: None,
         by: socket(),
     };
     let consent = |purpose: &str, what, form: Option<&str>, erased| ConsentChange {
@@ -185,6 +188,8 @@ fn one_of_each_kind() -> Vec<Entry> {
             particulars: particulars.iter().map(|name| (*name).to_owned()).collect(),
             faces,
             alike,
+            compared: None,
+            waits: None,
             reason: reason.map(Into::into),
             by: socket(),
         };
@@ -229,6 +234,17 @@ fn one_of_each_kind() -> Vec<Entry> {
             reader: "north-card".into(),
             commitment: [0xca; 32],
         })],
+    };
+    let waits_no_more = |what, result, alike, compared, reason: Option<&str>| Confirmation {
+        worker: worker(),
+        what,
+        result,
+        from: "platform".into(),
+        templates: 1,
+        alike,
+        compared,
+        reason: reason.map(Into::into),
+        by: socket(),
     };
     let bodies: Vec<Body> = vec![
         Boot { version: "0.1.0".into() }.into(),
@@ -443,6 +459,38 @@ fn one_of_each_kind() -> Vec<Entry> {
             face_withdrawn_on: Some(jiff::civil::date(2026, 10, 31)),
             ..enrolment(Terms::default(), None)
         }
+        .into(),
+        Enrolment {
+            waits: Some(WaitsWhat::Worker),
+            by: by(Via::Upstream),
+            ..enrolment(Terms::default(), None)
+        }
+        .into(),
+        Enrolment {
+            compared: Some(Compared::of(Some(0.4123))),
+            reason: Some("with a helmet".into()),
+            ..enrolment(Terms::default(), None)
+        }
+        .into(),
+        Amendment {
+            waits: Some(WaitsWhat::Faces),
+            by: by(Via::Upstream),
+            ..amendment(None, None, None, &[], None)
+        }
+        .into(),
+        Amendment {
+            compared: Some(Compared::of(None)),
+            ..amendment(None, faces(FacesWhat::Replaced, 1), None, &[], Some("consents again"))
+        }
+        .into(),
+        waits_no_more(WaitsWhat::Worker, ConfirmationResult::Confirmed, None, None, None).into(),
+        waits_no_more(
+            WaitsWhat::Faces,
+            ConfirmationResult::Rejected,
+            Some(alike()),
+            Some(Compared::of(Some(0.4123))),
+            Some("another person"),
+        )
         .into(),
     ];
     (0..)

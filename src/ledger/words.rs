@@ -60,6 +60,33 @@ pub struct Alike {
     pub reason: String,
 }
 
+/// New faces of a worker were taken that the anchor does not show to be the worker's. A person at
+/// the gateway vouched for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    pub anchor: AnchorWas,
+    /// Of the least similar face; absent where there was nothing to compare with.
+    pub score: Option<Score>,
+}
+
+impl Compared {
+    /// Returns the comparison with this score of the least similar face.
+    pub fn of(score: Option<f32>) -> Compared {
+        let anchor = if score.is_some() { AnchorWas::Unlike } else { AnchorWas::Gone };
+        Compared { anchor, score: score.map(Score::of) }
+    }
+}
+
+words! {
+    /// The templates of a worker's first enrolment, beside new faces.
+    pub enum AnchorWas {
+        /// The similarity is below the gate's threshold.
+        Unlike = "unlike",
+        /// They were erased, are damaged, or are of another embedder.
+        Gone = "gone",
+    }
+}
+
 /// A change of a worker's templates and photos.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FacesChanged {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     IdType, RosterError, WorkerId,
-    rows::{must_be_on_roster, raise_version, seal_context},
+    faces::seal_context,
+    rows::{must_be_on_roster, raise_version},
 };
 use crate::{reader::CardNumber, store::Sealer, words::words};
 

@@ -10,7 +10,8 @@ use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
     RosterError,
-    rows::{read_worker, seal_context, set_version, version},
+    faces::seal_context,
+    rows::{read_worker, set_version, version},
 };
 use crate::store::Sealer;
 

@@ -8,7 +8,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
     Consent, Identity, Purpose, RosterError, WorkerId,
-    rows::{Erased, erase, lookup, on_the_roster, raise_version},
+    faces::{Erased, erase},
+    rows::{lookup, on_the_roster, raise_version},
 };
 use crate::store::{Sealer, photo_store};
 

@@ -11,7 +11,7 @@ use std::{collections::HashSet, path::Path};
 use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, config::DbConfig, params};
 
-use super::{Erased, RosterError, WorkerId, rows};
+use super::{Erased, RosterError, WorkerId, faces, rows};
 use crate::{clock::Corroborated, store::photo_store};
 
 /// Number of days without a passage after which a worker is proposed for removal.
@@ -74,7 +74,7 @@ pub fn erase_faces(
     id: &WorkerId,
     _date: Corroborated,
 ) -> Result<Erased, RosterError> {
-    let erased = rows::erase(tx, id)?;
+    let erased = faces::erase(tx, id)?;
     photo_store::erase(tx, id.as_str())?;
     rows::raise_version(tx)?;
     Ok(erased)
@@ -91,7 +91,8 @@ pub fn forget_removed(tx: &Transaction<'_>, _date: Corroborated) -> Result<usize
     let rows = format!(
         "UPDATE worker SET name = '', team = '', contractor = '', trade = '', identity = x'',
              identity_lookup = x'', valid_from = NULL, valid_until = NULL, consent = NULL,
-             consent_on = NULL, contract_signed = NULL, trained_on = NULL, held_reason = NULL
+             consent_on = NULL, contract_signed = NULL, trained_on = NULL, held_reason = NULL,
+             pending = NULL, pending_from = NULL
          WHERE {over}"
     );
     Ok(tx.execute(&rows, [])?)

@@ -19,7 +19,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{TokenKind, Worker, WorkerId};
+use super::{TokenKind, WaitsWhat, Worker, WorkerId};
 use crate::{
     memory::locked::Numbers,
     vision::{TEMPLATE_LEN, Template},
@@ -173,12 +173,28 @@ impl Roster {
         self.best_with(face, SHARE_OF_MEAN)
     }
 
-    /// Does the same with another share of the mean template in the scores, 0 to 1.
+    /// Returns the best match among the confirmed workers, or among the pending ones.
+    pub fn best_of(&self, face: &Template, pending: bool) -> Option<Match> {
+        self.best_among(face, SHARE_OF_MEAN, |worker| worker.is_pending() == pending)
+    }
+
+    /// Does the same as [`best`](Self::best) with another share of the mean template in the scores,
+    /// 0 to 1.
     pub fn best_with(&self, face: &Template, share_of_mean: f32) -> Option<Match> {
+        self.best_among(face, share_of_mean, |_| true)
+    }
+
+    fn best_among(
+        &self,
+        face: &Template,
+        share_of_mean: f32,
+        among: impl Fn(&Worker) -> bool,
+    ) -> Option<Match> {
         let face = face.as_slice().try_into().ok()?;
         let mut first: Option<(&Arc<Worker>, f32)> = None;
         let mut second: Option<f32> = None;
-        for ((worker, own), length) in self.each().zip(&self.lengths) {
+        let all = self.each().zip(&self.lengths).filter(|((worker, _), _)| among(worker));
+        for ((worker, own), length) in all {
             let Some(score) = score(own, *length, face, share_of_mean) else { continue };
             match first {
                 Some((_, top)) if score <= top => {
@@ -192,6 +208,12 @@ impl Roster {
         }
         let (worker, score) = first?;
         Some(Match { worker: worker.clone(), score, margin: second.map(|s| score - s) })
+    }
+
+    /// Returns the number of workers for whom this waits.
+    pub fn waiting(&self, what: WaitsWhat) -> usize {
+        let waits = |worker: &&Arc<Worker>| worker.waits.as_ref().is_some_and(|w| w.what == what);
+        self.workers.iter().filter(waits).count()
     }
 
     /// Returns the number of templates.

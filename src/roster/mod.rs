@@ -6,18 +6,21 @@
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod advice;
+pub mod anchor;
 mod cards;
 mod carry_over;
 mod consent;
 mod consenting;
 mod day;
 mod erasing;
+mod faces;
 mod identity;
 pub mod import;
 mod matcher;
 mod reseal;
 mod rows;
 mod stale;
+mod waiting;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -39,16 +42,18 @@ pub use day::Day;
 pub use erasing::{
     FaceRule, absent, erase_faces, erase_set_aside, forget_removed, no_passage_since, without_faces,
 };
+pub use faces::{Erased, Faces};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
+    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
     load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};
+pub use waiting::{OnFile, confirm, digest, on_file, photos, reject, waiting};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {
@@ -67,6 +72,11 @@ pub enum RosterError {
         "the roster is full: it holds {most} workers, the maximum; remove workers who have left"
     )]
     Full { most: usize },
+    #[error(
+        "{most} workers from afar wait for a confirmation, the maximum: a person at the site confirms \
+         or removes them with `gatehouse worker confirm` and `gatehouse worker remove`"
+    )]
+    ManyPending { most: usize },
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
     #[error(
@@ -231,8 +241,11 @@ pub struct Worker {
     pub state: State,
     /// Reason for the suspension or the bar.
     pub state_reason: Option<String>,
-    /// Number of templates.
+    /// Number of templates that the gate matches.
     pub templates: u32,
+    /// What came from afar and waits for a person at the site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<Waits>,
     /// What a reader may read of the worker; only in the gates' snapshot.
     #[serde(skip)]
     pub tokens: Vec<Token>,
@@ -241,9 +254,28 @@ pub struct Worker {
     pub consents: Vec<Consent>,
 }
 
+/// What came from afar and waits for a person at the site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    pub what: WaitsWhat,
+    /// The upstream that it came from.
+    pub from: String,
+}
+
+words! {
+    pub enum WaitsWhat {
+        /// The worker, with the templates. The gate recognises the face and denies the entry.
+        Worker = "worker",
+        /// New faces of a confirmed worker. The gate does not match them.
+        Faces = "faces",
+    }
+}
+
 words! {
     pub enum State {
         Active = "active",
+        /// Came from afar, and may not enter until a person at the site confirms the worker.
+        Pending = "pending",
         /// May not enter for now.
         Suspended = "suspended",
         /// May not enter again. The worker stays on the roster, so that the gate recognises the
@@ -258,6 +290,7 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     InForce,
+    Pending,
     NotYet,
     Expired,
     Suspended,
@@ -269,8 +302,8 @@ impl Worker {
     /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
-        let (state_reason, consents, tokens) = (None, Vec::new(), Vec::new());
-        Worker { person, terms, state, state_reason, templates: 0, consents, tokens }
+        let (state_reason, waits, consents, tokens) = (None, None, Vec::new(), Vec::new());
+        Worker { person, terms, state, state_reason, templates: 0, waits, consents, tokens }
     }
 
     /// Returns the consent to a purpose, in force or withdrawn. Returns `None` for a consent to the
@@ -290,6 +323,11 @@ impl Worker {
         is_given && !face && self.state != State::Removed
     }
 
+    /// Returns whether the worker came from afar and waits for a person at the site.
+    pub fn is_pending(&self) -> bool {
+        self.waits.as_ref().is_some_and(|waits| waits.what == WaitsWhat::Worker)
+    }
+
     /// Returns the worker's standing. While the clock is not trusted, only an admission that had
     /// ended on the last trusted day denies a worker the entry.
     pub fn standing(&self, day: Day, require_training: bool) -> Standing {
@@ -298,6 +336,7 @@ impl Worker {
         match self.state {
             State::Suspended => return Standing::Suspended,
             State::Barred | State::Removed => return Standing::Barred,
+            State::Pending => return Standing::Pending,
             State::Active => {}
         }
         let before = |day: Option<Date>| today.zip(day).is_some_and(|(today, day)| today < day);

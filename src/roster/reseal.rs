@@ -6,11 +6,7 @@
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
 
-use super::{
-    Identity, RosterError,
-    cards::card_lookup,
-    rows::{lookup, seal_context},
-};
+use super::{Identity, RosterError, cards::card_lookup, faces::seal_context, rows::lookup};
 use crate::{
     reader::CardNumber,
     store::{SealError, Sealer},

@@ -1,11 +1,13 @@
 //! Reads and writes the roster's tables. Each function works inside its caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Type};
-use serde::{Deserialize, Serialize};
 
 use super::{
-    Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
-    cards,
+    Enrolment, Erased, Faces, Identity, Person, Roster, RosterError, State, Terms, Waits,
+    WaitsWhat, Worker, WorkerId, cards,
+    faces::{
+        MATCHED, add, drop_waiting, erase, log_damage, matched, retire, seal_context, templates,
+    },
 };
 use crate::{
     store::{Sealer, photo_store},
@@ -15,11 +17,9 @@ use crate::{
 /// Maximum number of workers on the roster. It is three times the largest known site, and a lane
 /// matches a face against all of them in a few milliseconds.
 pub const MOST_WORKERS: usize = 10_000;
-
-/// Returns the context of a sealed value, for [`Sealer::seal`].
-pub(super) fn seal_context(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
-    format!("{table}/{id}/{ordinal}")
-}
+/// Maximum number of workers from afar that wait for a confirmation. Clients of a broker could
+/// otherwise fill the roster.
+pub const MOST_PENDING: usize = 2_000;
 
 /// Adds a worker with templates and photos. The caller appends the ledger's entry.
 pub fn enroll(
@@ -41,16 +41,24 @@ pub fn enroll(
     if active >= MOST_WORKERS {
         return Err(RosterError::Full { most: MOST_WORKERS });
     }
+    let waits = enrolment.worker.waits.as_ref();
+    if waits.is_some() {
+        let pending = "SELECT count(*) FROM worker WHERE pending = 'worker' AND state <> 'removed'";
+        if tx.query_row(pending, [], |r| r.get::<_, usize>(0))? >= MOST_PENDING {
+            return Err(RosterError::ManyPending { most: MOST_PENDING });
+        }
+    }
     if let Some(other) = holder_of(tx, sealer, &enrolment.identity)? {
         return Err(RosterError::IdentityTaken(other));
     }
     tx.execute(
-        "INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, state)
-         VALUES (?1, '', '', '', '', x'', x'', 'active')",
-        [id.as_str()],
+        "INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, state,
+             pending, pending_from)
+         VALUES (?1, '', '', '', '', x'', x'', 'active', ?2, ?3)",
+        params![id.as_str(), waits.map(|w| w.what.word()), waits.map(|w| &w.from)],
     )?;
     write_row(tx, sealer, &enrolment.worker, &enrolment.identity)?;
-    add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces)?;
+    add(tx, sealer, id, "anchor", &enrolment.model, &enrolment.faces)?;
     raise_version(tx)
 }
 
@@ -107,45 +115,6 @@ fn write_row(
     on_the_roster(tx, changed, &person.id)
 }
 
-fn add_faces(
-    tx: &Transaction<'_>,
-    sealer: &Sealer,
-    id: &WorkerId,
-    model: &str,
-    faces: &[FaceOnFile],
-) -> Result<(), RosterError> {
-    let from: usize = tx.query_row(
-        "SELECT coalesce(max(ordinal) + 1, 0) FROM
-             (SELECT worker, ordinal FROM template UNION ALL SELECT worker, ordinal FROM photo)
-         WHERE worker = ?1",
-        [id.as_str()],
-        |r| r.get(0),
-    )?;
-    for (ordinal, face) in (from..).zip(faces) {
-        let template = face.template.to_bytes();
-        let template = sealer.seal(&seal_context("template", id, ordinal), template.as_slice())?;
-        tx.execute(
-            "INSERT INTO template VALUES (?1, ?2, ?3, ?4)",
-            params![id.as_str(), ordinal as i64, model, template],
-        )?;
-        let photo = sealer.seal(&seal_context("photo", id, ordinal), &face.jpeg)?;
-        tx.execute(
-            "INSERT INTO photo VALUES (?1, ?2, ?3)",
-            params![id.as_str(), ordinal as i64, photo],
-        )?;
-    }
-    Ok(())
-}
-
-/// The change of a worker's templates and photos.
-#[derive(Clone, Debug)]
-pub enum Faces {
-    Keep,
-    Add { model: String, faces: Vec<FaceOnFile> },
-    Replace { model: String, faces: Vec<FaceOnFile> },
-    Erase,
-}
-
 /// A worker's new data, except the state.
 #[derive(Clone, Debug)]
 pub struct Updated {
@@ -170,15 +139,28 @@ pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32
             erase(tx, id)?;
             photo_store::erase(tx, id.as_str())?;
         }
-        Faces::Replace { model, faces } => {
+        Faces::Replace { model, faces, anchor: true } => {
             erase(tx, id)?;
-            add_faces(tx, sealer, id, model, faces)?;
+            add(tx, sealer, id, "anchor", model, faces)?;
         }
-        Faces::Add { model, faces } => add_faces(tx, sealer, id, model, faces)?,
+        Faces::Replace { model, faces, anchor: false } => {
+            drop_waiting(tx, id)?;
+            retire(tx, id)?;
+            add(tx, sealer, id, "later", model, faces)?;
+        }
+        Faces::Add { model, faces, anchor } => {
+            let role = if *anchor { "anchor" } else { "later" };
+            add(tx, sealer, id, role, model, faces)?;
+        }
+        Faces::Wait { model, faces, from } => {
+            drop_waiting(tx, id)?;
+            add(tx, sealer, id, "waiting", model, faces)?;
+            let waits = "UPDATE worker SET pending = 'faces', pending_from = ?2 WHERE id = ?1";
+            tx.execute(waits, params![id.as_str(), from])?;
+        }
     }
     raise_version(tx)?;
-    let templates = "SELECT count(*) FROM template WHERE worker = ?1";
-    Ok(tx.query_row(templates, [id.as_str()], |r| r.get(0))?)
+    matched(tx, id)
 }
 
 /// Fails where a change found no worker on the roster.
@@ -194,26 +176,13 @@ pub(super) fn on_the_roster(
     Err(RosterError::Removed(id.clone()))
 }
 
-/// Number of templates and photos of a worker that were erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Erased {
-    pub templates: u32,
-    pub photos: u32,
-}
-
-pub(super) fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
-    let templates = tx.execute("DELETE FROM template WHERE worker = ?1", [id.as_str()])?;
-    let photos = tx.execute("DELETE FROM photo WHERE worker = ?1", [id.as_str()])?;
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Ok(Erased { templates: count(templates), photos: count(photos) })
-}
-
 /// Erases a worker's templates and photos, photos of passages too, and marks the row as removed.
 /// The attendance stays (I7). The caller appends the ledger's entry, and empties the write-ahead
 /// log after the commit.
 pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let changed = tx.execute(
-        "UPDATE worker SET state = 'removed', held = NULL WHERE id = ?1 AND state <> 'removed'",
+        "UPDATE worker SET state = 'removed', held = NULL, pending = NULL, pending_from = NULL
+         WHERE id = ?1 AND state <> 'removed'",
         [id.as_str()],
     )?;
     on_the_roster(tx, changed, id)?;
@@ -260,10 +229,13 @@ pub fn version(tx: &Connection) -> Result<u64, RosterError> {
 /// The columns of a [`Worker`]. For a removed worker the column `held` is ignored.
 const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent,
     consent_on, contract_signed, trained_on,
-    CASE state WHEN 'removed' THEN state ELSE coalesce(held, state) END AS standing, held_reason,
-    (SELECT count(*) FROM template WHERE worker = worker.id) AS templates,
+    CASE WHEN state = 'removed' THEN state WHEN held IS NOT NULL THEN held
+         WHEN pending = 'worker' THEN 'pending' ELSE state END AS standing, held_reason,
+    (SELECT count(*) FROM template WHERE worker = worker.id AND role IN ('anchor', 'later'))
+        AS templates,
     (SELECT json_group_array(json_object('purpose', purpose, 'form', form, 'given_on', given_on,
-        'withdrawn_on', withdrawn_on)) FROM consent WHERE worker = worker.id) AS consents";
+        'withdrawn_on', withdrawn_on)) FROM consent WHERE worker = worker.id) AS consents,
+    pending, pending_from";
 
 fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     let id: String = row.get(0)?;
@@ -271,6 +243,8 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         |e: RosterError| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e));
     let (state, consents): (String, String) = (row.get(11)?, row.get(14)?);
     let no_consents = |e| rusqlite::Error::FromSqlConversionFailure(14, Type::Text, Box::new(e));
+    let (waits, from): (Option<String>, Option<String>) = (row.get(15)?, row.get(16)?);
+    let waits = waits.and_then(|what| WaitsWhat::from_word(&what));
     Ok(Worker {
         person: Person {
             id: id.parse().map_err(no_id)?,
@@ -292,6 +266,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         templates: row.get(13)?,
         tokens: Vec::new(),
         consents: serde_json::from_str(&consents).map_err(no_consents)?,
+        waits: waits.map(|what| Waits { what, from: from.unwrap_or_default() }),
     })
 }
 
@@ -352,8 +327,9 @@ pub fn identity(
     id: &WorkerId,
 ) -> Result<(Worker, Identity), RosterError> {
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
-    let found =
-        tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(15)?)));
+    let found = tx.query_row(&sql, [id.as_str()], |row| {
+        Ok((worker(row)?, row.get::<_, Vec<u8>>("identity")?))
+    });
     let (worker, sealed) = unless_damaged(id.as_str(), found.optional())?
         .ok_or_else(|| RosterError::Damaged(id.clone()))?
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
@@ -385,7 +361,7 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
             continue;
         };
         worker.tokens = cards::tokens(tx, &id)?;
-        let (faces, lost) = templates(tx, sealer, &id, model)?;
+        let (faces, lost) = templates(tx, sealer, &id, model, MATCHED)?;
         damaged += lost;
         filled.push((worker, faces));
     }
@@ -407,7 +383,7 @@ pub fn load_one(
         return Ok(None);
     };
     worker.tokens = cards::tokens(tx, id.as_str())?;
-    Ok(Some((worker, templates(tx, sealer, id.as_str(), model)?.0)))
+    Ok(Some((worker, templates(tx, sealer, id.as_str(), model, MATCHED)?.0)))
 }
 
 /// Returns what was read of a worker. Returns `None`, and logs an error, where it is damaged.
@@ -421,43 +397,13 @@ fn unless_damaged<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Op
     }
 }
 
-fn log_damage(id: &str, error: &dyn std::fmt::Display) {
-    tracing::error!(worker = id, %error, "the stored data of a worker is damaged");
-}
-
-/// Returns the number of templates on the roster.
+/// Returns the number of templates that the gate matches.
 pub fn count_templates(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.query_row("SELECT count(*) FROM template", [], |row| row.get(0))
-}
-
-/// Returns a worker's templates of this embedder, and the number of templates that cannot be read.
-fn templates(
-    tx: &Transaction<'_>,
-    sealer: &Sealer,
-    id: &str,
-    model: &str,
-) -> Result<(Vec<Template>, u64), RosterError> {
-    let mut query = tx.prepare_cached(
-        "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
-    )?;
-    let rows = query
-        .query_map([id, model], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
-    let (mut faces, mut damaged) = (Vec::new(), 0);
-    for row in rows {
-        let (ordinal, sealed) = row?;
-        let opened = sealer.open(&seal_context("template", id, ordinal as usize), &sealed);
-        let face = opened
-            .map_err(|e| e.to_string())
-            .and_then(|plain| Template::from_bytes(&plain).map_err(|e| e.to_string()));
-        match face {
-            Ok(face) => faces.push(face),
-            Err(error) => {
-                damaged += 1;
-                log_damage(id, &error);
-            }
-        }
-    }
-    Ok((faces, damaged))
+    connection.query_row(
+        "SELECT count(*) FROM template WHERE role IN ('anchor', 'later')",
+        [],
+        |row| row.get(0),
+    )
 }
 
 #[cfg(test)]

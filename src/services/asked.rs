@@ -8,8 +8,8 @@ use crate::{
     config::Direction,
     ledger::{Actor, Via},
     roster::{
-        Advice, IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_name,
-        checked_text,
+        Advice, IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, anchor::Voucher,
+        checked_name, checked_text,
     },
 };
 
@@ -38,6 +38,9 @@ pub struct Enroll {
     pub live: Option<Live>,
     /// Reason for which another worker may have the same face: twins.
     pub allow_duplicate_face: Option<String>,
+    /// Reason for which photos that are little alike show one person. It counts only at the gateway.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// What is done if the id is on the roster already.
     #[serde(default)]
     pub if_known: IfKnown,
@@ -62,6 +65,7 @@ impl Enroll {
             photos: Vec::new(),
             live: None,
             allow_duplicate_face: None,
+            reason: None,
             if_known: IfKnown::Refuse,
             dry_run: false,
             confirmed: false,
@@ -259,16 +263,34 @@ pub(super) enum Asked {
     Alone,
     /// A row of an import.
     Import,
-    /// A platform.
-    Platform,
+    /// A platform, or another message from afar. `trusted`: it is signed, and the configuration
+    /// trusts its upstream for faces.
+    Platform { trusted: bool },
 }
 
 impl Asked {
-    pub(super) fn of(enroll: &Enroll, by: &Actor) -> Asked {
-        match enroll.if_known {
-            _ if by.via == Via::Upstream => Asked::Platform,
-            IfKnown::Refuse => Asked::Alone,
-            IfKnown::Same | IfKnown::Update => Asked::Import,
+    /// Returns the origin. `afar`: the request came from afar, and whether its upstream is trusted
+    /// for faces.
+    pub(super) fn of(enroll: &Enroll, afar: Option<bool>, by: &Actor) -> Asked {
+        match (enroll.if_known, afar) {
+            (_, Some(trusted)) => Asked::Platform { trusted },
+            _ if by.via == Via::Upstream => Asked::Platform { trusted: false },
+            (IfKnown::Refuse, _) => Asked::Alone,
+            (IfKnown::Same | IfKnown::Update, _) => Asked::Import,
+        }
+    }
+
+    /// Returns whether a worker of this origin waits for a person at the site.
+    pub(super) fn waits(self) -> bool {
+        self.voucher(false) == Voucher::Afar
+    }
+
+    /// Returns the authority of this origin over faces. Every message from afar has it from here.
+    pub(super) fn voucher(self, reason: bool) -> Voucher {
+        match self {
+            Asked::Alone | Asked::Import => Voucher::Person { reason },
+            Asked::Platform { trusted: true } => Voucher::TrustedPlatform,
+            Asked::Platform { trusted: false } => Voucher::Afar,
         }
     }
 
@@ -282,7 +304,7 @@ impl Asked {
         match self {
             Asked::Alone => alone,
             Asked::Import => import,
-            Asked::Platform => platform,
+            Asked::Platform { .. } => platform,
         }
     }
 }

@@ -6,13 +6,17 @@ use super::{
     asked::{Asked, checked_person, checked_reason},
     consent::by_recorded_consent,
     failure::Faults,
+    likeness::Taken,
     refusal::Refusal,
     roster::{Registered, committed},
     update::{checked_terms, overlaid, overlaid_particulars},
 };
 use crate::{
     ledger::{self, Actor},
-    roster::{self, Enrolment, Identity, Person, RosterError, State, Worker},
+    roster::{
+        self, Enrolment, Identity, Person, RosterError, State, Waits, WaitsWhat, Worker,
+        anchor::Anchor,
+    },
     store::Priority,
 };
 
@@ -43,7 +47,7 @@ impl Services {
             return Err(Refusal::IdIsDocument.into());
         }
         self.plausible(&terms, enroll.confirmed)?;
-        let asked = Asked::of(&enroll, &by);
+        let asked = Asked::of(&enroll, source.afar(), &by);
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enroll.if_known != IfKnown::Refuse) {
             let dry = enroll.dry_run.then_some(dry);
@@ -57,12 +61,18 @@ impl Services {
         self.withdrawn_by(&id, &identity, comes, asked).await?;
         self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
+        let reason = enroll.reason.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let withdrawn = self.withdrawn_by(&id, &identity, comes, asked).await?;
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
+        let word = (asked, reason.is_some());
+        let Taken { compared, .. } = self.same_person(&id, &Anchor::None, &faces, word, false)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
-        let worker = Worker { terms, templates, ..Worker::new(person) };
+        let from = by.user.clone();
+        let waits = asked.waits().then_some(Waits { what: WaitsWhat::Worker, from });
+        let state = if waits.is_some() { State::Pending } else { State::Active };
+        let worker = Worker { terms, templates, waits, state, ..Worker::new(person) };
         let mut done = Enrolled::new(worker.clone(), EnrollResult::Enrolled);
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
@@ -78,6 +88,9 @@ impl Services {
             templates,
             alike,
             face_withdrawn_on: withdrawn.as_ref().and_then(|face| face.withdrawn_on),
+            reason: reason.filter(|_| compared.is_some()),
+            compared,
+            waits: worker.waits.as_ref().map(|waits| waits.what),
             by,
         };
         let enrolment = Enrolment { worker, identity, model, faces };
@@ -138,6 +151,7 @@ fn enrolled_again(
         photos: enroll.photos,
         live: enroll.live,
         allow_duplicate_face: enroll.allow_duplicate_face,
+        reason: enroll.reason,
         confirmed: enroll.confirmed,
         ..Update::nothing(person.id)
     }))

@@ -22,8 +22,13 @@ pub const HINTS: usize = 4;
 pub enum Source {
     /// The client sends each photo when it is asked for it.
     Client(mpsc::Sender<Ask>),
-    /// The photos came with the request; each is taken once.
-    Here(Vec<Vec<u8>>),
+    /// The photos came with a message from afar; each is taken once.
+    Afar {
+        /// The photos.
+        photos: Vec<Vec<u8>>,
+        /// The message is signed, and the configuration trusts its upstream for faces.
+        trusted: bool,
+    },
 }
 
 /// A question or hint of an enrolment to its client.
@@ -66,7 +71,7 @@ impl Services {
         }
         match (live, &*source) {
             (Some(live), Source::Client(client)) => return self.live(client.clone(), live).await,
-            (Some(_), Source::Here(_)) => return Err(Refusal::CameraByCommand.into()),
+            (Some(_), Source::Afar { .. }) => return Err(Refusal::CameraByCommand.into()),
             (None, _) => {}
         }
         let mut faces = Vec::new();
@@ -98,12 +103,20 @@ impl Services {
 }
 
 impl Source {
+    /// Returns whether the upstream is trusted for faces; `None` for a client at the gateway.
+    pub(super) fn afar(&self) -> Option<bool> {
+        match self {
+            Source::Client(_) => None,
+            Source::Afar { trusted, .. } => Some(*trusted),
+        }
+    }
+
     /// Returns the bytes for which there must be room before the photo comes. The photos of a
     /// command are here already, and the command has its room.
     fn announced(&self, photo: &Photo) -> usize {
         match self {
             Source::Client(_) => usize::try_from(photo.bytes).unwrap_or(usize::MAX).min(PHOTO_MAX),
-            Source::Here(_) => 0,
+            Source::Afar { .. } => 0,
         }
     }
 
@@ -122,7 +135,7 @@ impl Source {
                 asked.map_err(|_| missing())?;
                 Ok(sent.await.map_err(|_| missing())?)
             }
-            Source::Here(photos) => {
+            Source::Afar { photos, .. } => {
                 let photo = photos.get_mut(number).map(std::mem::take);
                 Ok(photo.ok_or_else(missing)?)
             }

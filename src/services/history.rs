@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::{
     attendance::{EventRecord, Reckoned},
     ledger::{
-        Amendment, Body, Card, ConsentChange, ConsentWhat, Enrolment, Erasure, Removal,
-        StateChange, Stored, commitment,
+        Amendment, Body, Card, Confirmation, ConsentChange, ConsentWhat, Enrolment, Erasure,
+        Removal, StateChange, Stored, commitment,
     },
-    roster::{Erased, Identity, Person, Purpose, State, Terms, starred},
+    roster::{Erased, Identity, Person, Purpose, State, Terms, WaitsWhat, starred},
 };
 
 /// A value that is not shown.
@@ -116,7 +116,11 @@ impl Past {
                 changes.add("id_type", Value::Null, Value::text(id_type));
                 self.document(entry.id_commitment, &mut changes);
                 self.templates(*templates, &mut changes);
-                self.state = Value::text(State::Active.word());
+                let state = entry.waits.map_or(State::Active, |_| State::Pending);
+                self.state = Value::text(state.word());
+                if state == State::Pending {
+                    changes.add("state", Value::Null, self.state.clone());
+                }
                 if let Some(alike) = alike {
                     changes.add("twin_of", Value::Null, Value::text(&alike.worker));
                 }
@@ -133,6 +137,28 @@ impl Past {
                 if let Some(faces) = faces {
                     changes.add("photos", Value::Null, Value::text(faces.what));
                     self.templates(faces.templates, &mut changes);
+                }
+                if entry.waits.is_some() {
+                    changes.add("photos", Value::Null, Value::text("waiting"));
+                }
+                if let Some(alike) = alike {
+                    changes.add("twin_of", Value::Null, Value::text(&alike.worker));
+                }
+            }
+            Body::Confirmation(entry) => {
+                let Confirmation { what, result, templates, alike, .. } = entry;
+                match what {
+                    // A worker who is suspended as well stays so.
+                    WaitsWhat::Worker if self.state == Value::text(State::Suspended.word()) => {}
+                    WaitsWhat::Worker => {
+                        let active = Value::text(State::Active.word());
+                        let before = std::mem::replace(&mut self.state, active.clone());
+                        changes.add("state", before, active);
+                    }
+                    WaitsWhat::Faces => {
+                        changes.add("photos", Value::Null, Value::text(result.word()));
+                        self.templates(*templates, &mut changes);
+                    }
                 }
                 if let Some(alike) = alike {
                     changes.add("twin_of", Value::Null, Value::text(&alike.worker));

@@ -1,35 +1,50 @@
 //! Checks that a new face is the face of its worker, and not of another worker.
 
-use super::{DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked, refusal::Refusal};
+use super::{DryRuns, Failure, Services, asked::Asked, refusal::Refusal};
 use crate::{
-    ledger::{Alike, Score},
-    roster::{self, Advice, FaceOnFile, RosterError, WorkerId},
+    ledger::{Alike, Compared, Score},
+    roster::{
+        self, Advice, FaceOnFile, OnFile, RosterError, WorkerId,
+        anchor::{Anchor, Verdict},
+    },
+    vision::Template,
 };
 
-/// Minimum score of two photos of one person, taken under any conditions. Photos of two persons
-/// hardly ever reach it.
+/// Minimum score of two photos of one person, taken under any conditions. A reason does not help
+/// photos below it, unless they replace all others.
 const LEAST_ALIKE: f32 = 0.3;
 
 impl Services {
-    /// Refuses new photos of another person, because that person would pass as the worker and the
-    /// worker would be paid for it. Photos that replace the present ones with a reason are
-    /// accepted.
+    /// Returns how new faces of a worker are taken. Refuses those of another person, because that
+    /// person would pass as the worker and the worker would be paid for it.
     pub(super) fn same_person(
         &self,
         id: &WorkerId,
+        anchor: &Anchor,
         faces: &[FaceOnFile],
-        update: &Update,
-        asked: Asked,
-    ) -> Result<(), Failure> {
-        let roster = self.roster.borrow().clone();
-        let alike = faces.iter().filter_map(|face| roster.likeness(id, &face.template));
-        let Some(least) = alike.min_by(f32::total_cmp).filter(|least| *least < LEAST_ALIKE) else {
-            return Ok(());
+        (asked, reason): (Asked, bool),
+        adds: bool,
+    ) -> Result<Taken, Failure> {
+        let templates: Vec<_> = faces.iter().map(|face| face.template.clone()).collect();
+        let first = !matches!(anchor, Anchor::Templates(_));
+        let threshold = self.threshold_in_force().cosine();
+        let (waits, word) = match anchor.judge(&templates, threshold, asked.voucher(reason)) {
+            Verdict::Alike => (false, None),
+            Verdict::Waits => (true, None),
+            // Beside the present photos, another person would pass as well as the worker.
+            Verdict::OnAPersonsWord(Some(score)) if adds && !first && score < LEAST_ALIKE => {
+                return Err(Refusal::AnotherFaceAdded { id: id.clone(), score }.into());
+            }
+            Verdict::OnAPersonsWord(score) => (false, Some(score)),
+            Verdict::Refused(score) if *anchor == Anchor::None => {
+                return Err(Refusal::LittleAlike { score, threshold, asked }.into());
+            }
+            Verdict::Refused(score) => {
+                return Err(Refusal::AnotherFace { id: id.clone(), score, threshold, asked }.into());
+            }
         };
-        if update.faces == UpdateFaces::Replace && update.reason.is_some() {
-            return Ok(());
-        }
-        Err(Refusal::AnotherFace { id: id.clone(), score: least, asked }.into())
+        let anchor = first || (!adds && word.is_some());
+        Ok(Taken { anchor, waits, compared: word.map(Compared::of) })
     }
 
     /// Returns the other worker with the same face, where this is allowed. Refuses the face where
@@ -76,21 +91,29 @@ impl Services {
         roster.advice(id, self.threshold.in_force(roster.templates()))
     }
 
-    /// Returns whether a worker's templates equal those of these faces, in order.
-    pub(super) async fn has_these(
-        &self,
-        id: &WorkerId,
-        faces: &[FaceOnFile],
-    ) -> Result<bool, RosterError> {
+    /// Returns a worker's templates.
+    pub(super) async fn on_file(&self, id: &WorkerId) -> Result<OnFile, RosterError> {
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         let asked = id.clone();
-        let known =
-            self.store.read(move |tx| roster::load_one(tx, &sealer, &model, &asked)).await?;
-        let Some((_, known)) = known else { return Ok(false) };
-        // The same photo gives the same template, except for rounding.
-        let pairs = || known.iter().zip(faces);
-        Ok(known.len() == faces.len() && pairs().all(|(a, b)| a.cosine(&b.template) > 0.9999))
+        self.store.read(move |tx| roster::on_file(tx, &sealer, &model, &asked)).await
     }
+}
+
+/// How new faces of a worker are taken.
+pub(super) struct Taken {
+    /// They become the anchor.
+    pub(super) anchor: bool,
+    /// They wait for a person at the site.
+    pub(super) waits: bool,
+    /// They were taken on a person's word.
+    pub(super) compared: Option<Compared>,
+}
+
+/// Returns whether a worker's templates equal those of these faces, in order.
+pub(super) fn are_these(known: &[Template], faces: &[FaceOnFile]) -> bool {
+    // The same photo gives the same template, except for rounding.
+    let mut pairs = known.iter().zip(faces);
+    known.len() == faces.len() && pairs.all(|(a, b)| a.cosine(&b.template) > 0.9999)
 }
 
 /// Refuses a photo whose face is not that of the first photo, because another person would then

@@ -23,6 +23,7 @@
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `checking` | the audit of the ledger's rows, at leisure and before a list |
+//! | `pending` | what came from afar: shows, confirms and rejects it |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
@@ -52,6 +53,7 @@ mod history;
 mod lanes;
 mod likeness;
 mod live;
+mod pending;
 mod photo;
 mod reading;
 mod refusal;
@@ -83,6 +85,7 @@ pub use self::{
     failure::{Code, Failure},
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
+    pending::{Confirm, Confirmed, WaitingItem, WaitingQuery, WaitingWorker},
     photo::{PassageAsked, PassagePhoto},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},

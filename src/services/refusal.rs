@@ -68,15 +68,30 @@ pub(super) enum Refusal {
     )]
     SeveralPeople { photo: String, score: f32 },
     #[error(
-        "this is not the face that worker {id} is enrolled with (score {score:.2}); if it is the \
-         same person, {}",
+        "this is not the face that worker {id} was first enrolled with (score {score:.2}, less than \
+         {threshold:.2}); if it is the same person, {}",
         .asked.remedy(
             "`worker photo --replace … --reason \"…\"`",
             "replace the photos at the gateway, with `gatehouse worker photo`",
             "replace the photos at the gateway, with `gatehouse worker photo`",
         )
     )]
-    AnotherFace { id: WorkerId, score: f32, asked: Asked },
+    AnotherFace { id: WorkerId, score: f32, threshold: f32, asked: Asked },
+    #[error(
+        "the added photo does not show worker {id} (score {score:.2}): replace the photos, and give a \
+         reason"
+    )]
+    AnotherFaceAdded { id: WorkerId, score: f32 },
+    #[error(
+        "the photos are little alike (score {score:.2}, less than {threshold:.2}); if they show the \
+         same person, {}",
+        .asked.remedy(
+            "give --reason",
+            "enroll this one with `gatehouse worker enroll`, which takes a reason",
+            "enroll the worker with one of them, and add the others at the gateway, with a reason",
+        )
+    )]
+    LittleAlike { score: f32, threshold: f32, asked: Asked },
     #[error(
         "the face of {id} is already enrolled, as worker {other} {name} (score {score:.2}); if it \
          is the same person, remove that worker first; if they are two persons, {}",
@@ -147,6 +162,24 @@ pub(super) enum Refusal {
     RemovedAsState,
     #[error("worker {id} is neither suspended nor barred")]
     NotHeld { id: WorkerId },
+    #[error(
+        "worker {id} came from afar, and waits until a person at the site confirms: `gatehouse \
+         worker confirm {id}`"
+    )]
+    IsPending { id: WorkerId },
+    #[error("a state cannot be `pending`; a worker from afar is pending until it is confirmed")]
+    PendingAsState,
+    #[error("nothing from afar waits for worker {id}")]
+    NothingWaits { id: WorkerId },
+    #[error(
+        "what waits for worker {id} has changed since you looked at it: make the sheet again, with \
+         --sheet"
+    )]
+    ChangedMeanwhile { id: WorkerId },
+    #[error(
+        "worker {id} has never been confirmed: to reject a worker, use `gatehouse worker remove {id}`"
+    )]
+    RejectsWorker { id: WorkerId },
     #[error("it is an ID number, which each record would show; choose another id")]
     IdIsDocument,
     #[error(
@@ -217,6 +250,9 @@ impl Refusal {
                 format!("admitted only until {}", day(worker.terms.valid_until)),
                 ("update", " --valid-until DATE"),
             ),
+            Standing::Pending => {
+                ("not confirmed by a person at the site".to_owned(), ("confirm", ""))
+            }
             Standing::Suspended => (format!("suspended ({reason})"), ("resume", "")),
             Standing::Barred => (format!("barred ({reason})"), ("resume", "")),
             Standing::TrainingMissing => {
@@ -245,12 +281,17 @@ impl Refusal {
             Refusal::LargePhoto { .. } => Code::PhotoTooLarge,
             Refusal::PhotoNotSent { .. } => Code::Internal,
             Refusal::SeveralPeople { .. } => Code::SeveralPeople,
-            Refusal::AnotherFace { .. } => Code::AnotherFace,
+            Refusal::AnotherFace { .. } | Refusal::AnotherFaceAdded { .. } => Code::AnotherFace,
+            Refusal::LittleAlike { .. } => Code::SeveralPeople,
+            Refusal::IsPending { .. } => Code::Pending,
+            Refusal::ChangedMeanwhile { .. } => Code::NotChanged,
+            Refusal::PendingAsState | Refusal::RejectsWorker { .. } => Code::Invalid,
             Refusal::DuplicateFace { .. } => Code::DuplicateFace,
             Refusal::NoConsent { .. } => Code::NoConsent,
             Refusal::FaceWithdrawn { .. } => Code::ConsentWithdrawn,
             Refusal::NoPhoto => Code::NoPhoto,
             Refusal::NotHeld { .. }
+            | Refusal::NothingWaits { .. }
             | Refusal::RosterNotInDoubt
             | Refusal::ConsentKnown
             | Refusal::WithdrawalKnown => Code::Unchanged,

@@ -46,7 +46,7 @@ pub struct WorkerQuery {
     /// Only workers of this contractor
     #[arg(long)]
     pub contractor: Option<String>,
-    /// active, suspended, barred or removed; without it all workers except removed ones
+    /// active, pending, suspended, barred or removed; without it all workers except removed ones
     #[arg(long)]
     pub state: Option<State>,
 }
@@ -132,9 +132,15 @@ impl Services {
         if state == State::Removed {
             return Err(Refusal::RemovedAsState.into());
         }
+        if state == State::Pending {
+            return Err(Refusal::PendingAsState.into());
+        }
         let reason = checked_reason(&reason)?;
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
+        if worker.state == State::Pending && state == State::Active {
+            return Err(Refusal::IsPending { id }.into());
+        }
         if worker.state == state && state == State::Active {
             return Err(Refusal::NotHeld { id }.into());
         }
@@ -145,6 +151,8 @@ impl Services {
             Ok((change.into(), ()))
         })
         .await?;
+        // A worker who came from afar still waits after a suspension.
+        let state = self.roster.borrow().worker(&id).map_or(state, |worker| worker.state);
         Ok(SetState { id, state, reason })
     }
 

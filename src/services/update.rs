@@ -8,14 +8,15 @@ use super::{
     asked::{Asked, checked_person, checked_reason},
     consent::by_recorded_consent,
     failure::Faults,
+    likeness::{Taken, are_these},
     refusal::Refusal,
     roster::{Registered, committed},
 };
 use crate::{
     ledger::{self, Actor, FacesChanged, FacesWhat},
     roster::{
-        self, Faces, IdType, Identity, Particulars, Person, Purpose, Terms, Updated, Worker,
-        checked_text,
+        self, Faces, IdType, Identity, Particulars, Person, Purpose, Terms, Updated, Waits,
+        WaitsWhat, Worker, checked_text,
     },
     store::Priority,
 };
@@ -60,15 +61,31 @@ impl Services {
         let (before, on_file) = known;
         self.must_have_consent(wants_faces, &worker.terms, asked)?;
         let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
-        self.same_person(&id, &faces, &update, asked)?;
+        let kept = self.on_file(&id).await?;
+        let (adds, word) = (update.faces == UpdateFaces::Add, (asked, reason.is_some()));
+        let Taken { anchor, waits, compared } =
+            self.same_person(&id, &kept.anchor, &faces, word, adds)?;
         let what = match update.faces {
             UpdateFaces::Keep => None,
             UpdateFaces::Erase => (before.templates > 0).then_some(FacesWhat::Erased),
             UpdateFaces::Add => Some(FacesWhat::Added),
             UpdateFaces::Replace => {
-                (!self.has_these(&id, &faces).await?).then_some(FacesWhat::Replaced)
+                (!are_these(&kept.matched, &faces)).then_some(FacesWhat::Replaced)
             }
         };
+        // The faces of a worker who waits are not in force, so that they need not wait apart.
+        let waits = what.is_some() && waits && !before.is_pending();
+        let again = waits && are_these(&kept.waiting, &faces);
+        let (what, waits) = (what.filter(|_| !waits), waits && !again);
+        let from = by.user.clone();
+        match what {
+            _ if waits => worker.waits = Some(Waits { what: WaitsWhat::Faces, from }),
+            // A person has set the faces, and others do not wait any longer.
+            Some(FacesWhat::Erased | FacesWhat::Replaced) if !before.is_pending() => {
+                worker.waits = None;
+            }
+            _ => {}
+        }
         if what.is_none() && worker == before && identity == on_file {
             return Ok(Enrolled::new(worker, EnrollResult::Unchanged));
         }
@@ -100,14 +117,17 @@ impl Services {
                 templates: worker.templates,
             }),
             alike,
+            compared: compared.filter(|_| what.is_some()),
+            waits: waits.then_some(WaitsWhat::Faces),
             reason,
             by,
         };
         let faces = match what {
+            None if waits => Faces::Wait { model, faces, from: entry.by.user.clone() },
             None => Faces::Keep,
             Some(FacesWhat::Erased) => Faces::Erase,
-            Some(FacesWhat::Added) => Faces::Add { model, faces },
-            Some(FacesWhat::Replaced) => Faces::Replace { model, faces },
+            Some(FacesWhat::Added) => Faces::Add { model, faces, anchor },
+            Some(FacesWhat::Replaced) => Faces::Replace { model, faces, anchor },
         };
         // A change that needs no space is made on a full disk too, above all an erasure.
         let priority = if wants_faces { Priority::Photo } else { Priority::Upkeep };
@@ -122,7 +142,7 @@ impl Services {
             done.advice = self.advice(&id);
         }
         drop(changing);
-        if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
+        if waits || matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;
             self.photo_store.tidy().await;
             self.erase_set_aside().await;

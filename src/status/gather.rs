@@ -24,6 +24,7 @@ use crate::{
     config::{Direction, Threshold},
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
+    roster::WaitsWhat,
     services::{CameraPanel, LanePanel, ReaderPanel, Services},
     uplink::Without,
 };
@@ -101,6 +102,8 @@ pub async fn gather(services: &Services) -> Status {
         roster: RosterStatus {
             workers: roster.workers().len(),
             templates: roster.templates(),
+            pending: roster.waiting(WaitsWhat::Worker),
+            faces_waiting: roster.waiting(WaitsWhat::Faces),
             version: roster.version(),
             threshold: (f64::from(in_force.cosine()) * 1e4).round() / 1e4,
             threshold_fixed: matches!(services.threshold, Threshold::Fixed(_)),

@@ -137,6 +137,16 @@ impl Collector for Shown {
             ("clock_synced", "The clock is synchronised", is(status.clock.synced)),
             ("roster_workers", "Active workers", count(roster.workers)),
             ("roster_templates", "Templates of active workers", count(roster.templates)),
+            (
+                "roster_pending",
+                "Workers from afar who wait for a confirmation",
+                count(roster.pending),
+            ),
+            (
+                "roster_faces_waiting",
+                "Confirmed workers for whom new faces from afar wait",
+                count(roster.faces_waiting),
+            ),
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
             ("ledger_entries_pruned", "Entries whose retention was over", ledger.pruned_before),

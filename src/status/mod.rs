@@ -133,6 +133,12 @@ pub struct CameraStatus {
 pub struct RosterStatus {
     pub workers: usize,
     pub templates: usize,
+    /// Number of workers from afar who wait for a person at the site.
+    #[serde(default)]
+    pub pending: usize,
+    /// Number of confirmed workers for whom new faces from afar wait.
+    #[serde(default)]
+    pub faces_waiting: usize,
     pub version: u64,
     /// The match threshold in force.
     #[serde(default)]

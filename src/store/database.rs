@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql"),
 ];
 /// All migrations together, for tests of single tables.
 #[cfg(test)]
@@ -32,7 +33,8 @@ pub const SCHEMA: &str = concat!(
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
-    include_str!("migrations/0007.sql")
+    include_str!("migrations/0007.sql"),
+    include_str!("migrations/0008.sql")
 );
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;

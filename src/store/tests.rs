@@ -135,7 +135,7 @@ const A_PAST: &str = "
         valid_until, consent, state)
         VALUES ('W001', '刘峰', 'Steel 1', 'Fuding', 'fixer', x'01', x'02', '2026-03-01', NULL,
         'C-1', 'active'), ('W002', '陈静', 't', 'c', 'd', x'03', x'04', NULL, NULL, NULL, 'removed');
-    INSERT INTO template VALUES ('W001', 0, 'm', x'05');
+    INSERT INTO template (worker, ordinal, model, sealed) VALUES ('W001', 0, 'm', x'05');
     INSERT INTO photo VALUES ('W001', 0, x'06');
     INSERT INTO entry VALUES (0, NULL, 'boot', 1, NULL, NULL, NULL, x'07', zeroblob(32)),
         (1, 1, 'grant', 2, 'W001', 'north', NULL, x'08', zeroblob(32)),

@@ -84,6 +84,7 @@ enum Key {
 pub struct Authority {
     level: CommandLevel,
     key: Key,
+    trusts_faces: bool,
     project: String,
     gateway: String,
 }
@@ -106,18 +107,24 @@ impl Authority {
             },
         };
         let (project, gateway) = (origin.project.clone(), origin.gateway.clone());
-        (Authority { level: upstream.commands, key, project, gateway }, problem)
+        let (level, trusts_faces) = (upstream.commands, upstream.trust_faces);
+        (Authority { level, key, trusts_faces, project, gateway }, problem)
     }
 
     /// Returns the authority of an upstream without a key.
     pub fn unsigned(level: CommandLevel, origin: &Origin) -> Authority {
         let (project, gateway) = (origin.project.clone(), origin.gateway.clone());
-        Authority { level, key: Key::Absent, project, gateway }
+        Authority { level, key: Key::Absent, trusts_faces: false, project, gateway }
     }
 
     /// Returns which commands count.
     pub fn level(&self) -> CommandLevel {
         self.level
+    }
+
+    /// Returns whether faces in signed commands count at once, without a person at the site.
+    pub fn trusts_faces(&self) -> bool {
+        self.trusts_faces
     }
 
     /// Refuses an unsigned message where only signed ones count.

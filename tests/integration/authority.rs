@@ -116,6 +116,7 @@ fn i13_a_client_of_the_broker_neither_enrolls_itself_nor_reads_a_name_nor_opens_
     // With a key, only the platform's signature counts, for this gateway.
     gate.daemon.take().unwrap().stop();
     let key = with_key(&gate.site);
+    gate.site.configure(|c| c.its("trust_faces", true));
     gate.daemon = Some(gate.site.start_with(&wall.environment()));
     let first = command("k-1", "worker.upsert", myself.clone());
     let other = Signer::new(&"7b".repeat(32), false).unwrap();
@@ -202,7 +203,7 @@ fn i13_a_platform_does_not_end_a_withdrawal_of_the_consent_to_the_face() {
 #[test]
 fn i9_a_gate_without_a_time_admits_no_one_by_an_old_command_nor_after_the_last_day_of_admission() {
     let site = Site::prepare();
-    site.configure(|c| c.its("commands", "roster"));
+    site.configure(|c| c.its("commands", "roster").its("trust_faces", true));
     let key = with_key(&site);
     let wall = trusted(&site);
     let mut gate = Gate::at(site, &wall.environment());

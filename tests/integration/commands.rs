@@ -38,7 +38,9 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
     let first = command("c-1", "worker.upsert", a());
     let reply = desk.asks(&first);
     assert_eq!(reply["ok"], true, "{reply}");
-    let expected = json!({ "id": "W001", "result": "enrolled", "state": "active", "templates": 1 });
+    let expected = json!({
+        "id": "W001", "result": "enrolled", "state": "pending", "templates": 1, "waits": "worker",
+    });
     assert_eq!(reply["result"], expected);
     assert_eq!(desk.asks(&first), reply);
     // The reply is the same after the command has expired, and in another encoding.
@@ -137,8 +139,9 @@ fn a_worker_is_suspended_resumed_and_removed_and_the_ledger_names_the_upstream()
     desk.restart_with("UPDATE command SET reply = NULL WHERE id = 'c-2'");
     assert_eq!(desk.does("c-2", "worker.suspend", suspend()), suspended);
     assert_eq!(entries(&desk, "state"), 1);
-    desk.does("c-3", "worker.resume", json!({ "id": "W001" }));
-    desk.refuses("unchanged", &command("c-4", "worker.resume", json!({ "id": "W001" })));
+    let resumed = desk.does("c-3", "worker.resume", json!({ "id": "W001" }));
+    assert_eq!(resumed["state"], "pending", "no person at the site has confirmed the worker");
+    desk.refuses("pending", &command("c-4", "worker.resume", json!({ "id": "W001" })));
     let removed = desk.does("c-5", "worker.remove", json!({ "id": "W001" }));
     assert_eq!(removed["state"], "removed");
     desk.restart_with("UPDATE command SET reply = NULL WHERE id = 'c-5'");
@@ -205,7 +208,7 @@ fn a_platform_can_compare_its_roster_with_that_of_the_gateway() {
     desk.does("c-2", "worker.upsert", a());
     desk.does("c-3", "worker.suspend", json!({ "id": "W002", "reason": "x" }));
     let lines = [
-        "W001|刘峰|钢筋一班|Fuding Labour Co|steel fixer|active|||C-1||||1\n",
+        "W001|刘峰|钢筋一班|Fuding Labour Co|steel fixer|pending|||C-1||||1\n",
         "W002|B|钢筋一班|Fuding Labour Co|steel fixer|suspended|||C-1||||0\n",
     ];
     let lines = lines.concat().replace('|', "\u{1F}");
@@ -347,6 +350,7 @@ fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
     platform.broker.publish("gatehouse/v1/P-1/gate-1/command", malformed.to_string().as_bytes());
     let refused = platform.ear.next_on("reply");
     assert_eq!((&refused["id"], &refused["error"]["code"]), (&Value::Null, &json!("malformed")));
+    assert_eq!(gate.site.gatehouse(&["worker", "confirm", "W001"]).code, 0);
     gate.pass("person_a_1.jpg");
     let record = gate.platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));

@@ -178,8 +178,8 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     change("--replace", &[&a1, &b2]).refused("is not that of the first photo");
     // The photo shows a person who is not enrolled.
     let c = photo_of("impostor_1.jpg");
-    change("--add", &[&c]).refused("not the face that worker W001 is enrolled with");
-    change("--replace", &[&c]).refused("not the face that worker W001 is enrolled with");
+    change("--add", &[&c]).refused("not the face that worker W001 was first enrolled with");
+    change("--replace", &[&c]).refused("not the face that worker W001 was first enrolled with");
     assert_eq!(templates(change("--replace", &[&a2])), 1);
     let again = change("--replace", &[&a2]).json_lines().remove(0);
     assert_eq!(again["result"], "unchanged");

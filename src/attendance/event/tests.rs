@@ -64,6 +64,9 @@ fn the_fields_of_a_worker_an_actor_and_a_face_stand_beside_the_others() {
         templates: 2,
         alike: Some(alike),
         face_withdrawn_on: None,
+        compared: None,
+        reason: None,
+        waits: None,
         by: by(),
     };
     let expected = json!({

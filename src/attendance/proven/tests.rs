@@ -55,6 +55,9 @@ fn fill(tx: &Transaction<'_>, ledger: &Ledger) {
             templates: 1,
             alike: None,
             face_withdrawn_on: None,
+            compared: None,
+            reason: None,
+            waits: None,
             by: by(),
         };
         ledger.append(tx, stamp(MORNING_MS), enrolment).unwrap();

@@ -164,7 +164,7 @@ fn stages(
         let face = faces.into_iter().next().context("no face in the frame")?;
         let template = vision.embed(&image, &face)?;
         let embedded = began.elapsed();
-        let found = policy::judge(roster.best(&template), threshold, rules.margin);
+        let found = policy::found(roster, &template, threshold, rules.margin);
         let matched = began.elapsed();
         anyhow::ensure!(matches!(found, policy::Sighted::Worker(_)), "the face was not recognised");
         if round > 0 {

@@ -46,7 +46,7 @@ pub(in crate::cli) struct EnrollArgs {
     particulars: Particulars,
 }
 
-/// Options for two workers whose faces look alike.
+/// Options for faces that look like another worker's, or unlike the worker's own.
 #[derive(Args)]
 struct Twin {
     /// The reason, in your own words; recorded
@@ -142,7 +142,12 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
         particulars: arguments.particulars,
         photos: announced,
         live: arguments.live,
-        allow_duplicate_face: arguments.twin.reason.filter(|_| arguments.twin.allow_duplicate_face),
+        allow_duplicate_face: arguments
+            .twin
+            .reason
+            .clone()
+            .filter(|_| arguments.twin.allow_duplicate_face),
+        reason: arguments.twin.reason,
         ..Enroll::new(arguments.person, arguments.id_type, arguments.id_number)
     };
     let request = |confirmed| Request::Enroll(Box::new(Enroll { confirmed, ..enroll.clone() }));

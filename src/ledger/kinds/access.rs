@@ -9,7 +9,7 @@ use crate::{ledger::Actor, words::words};
 words! {
     /// The data that was shown.
     pub enum AccessWhat {
-        /// The photo of a passage.
+        /// The photo of a passage, or of a worker who waits for a confirmation.
         Photo = "photo",
         /// The particulars of a worker: birth date, phone number.
         Particulars = "particulars",

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use crate::{
-    ledger::{Actor, Alike, FacesChanged},
-    roster::{Person, Terms, WorkerId},
+    ledger::{Actor, Alike, Compared, FacesChanged},
+    roster::{Person, Terms, WaitsWhat, WorkerId},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,12 @@ pub struct Amendment {
     /// Present if templates and photos changed.
     pub faces: Option<FacesChanged>,
     pub alike: Option<Alike>,
+    /// Present if the new faces were taken on a person's word.
+    #[serde(default)]
+    pub compared: Option<Compared>,
+    /// Present if new faces came from afar, and wait for a person at the site.
+    #[serde(default)]
+    pub waits: Option<WaitsWhat>,
     /// In the words of the person who asked for it.
     pub reason: Option<String>,
     pub by: Actor,

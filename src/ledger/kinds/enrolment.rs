@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Kind;
 use crate::{
-    ledger::{Actor, Alike},
-    roster::{Person, Terms, WorkerId},
+    ledger::{Actor, Alike, Compared},
+    roster::{Person, Terms, WaitsWhat, WorkerId},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,16 @@ pub struct Enrolment {
     pub alike: Option<Alike>,
     /// The day on which this person had withdrawn the consent to the face, under an earlier id.
     pub face_withdrawn_on: Option<Date>,
+    /// Present if the photos do not show one person by the gate's threshold; `reason` says why they
+    /// were taken.
+    #[serde(default)]
+    pub compared: Option<Compared>,
+    /// In the words of the person who asked for it.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Present if the worker waits for a person at the site.
+    #[serde(default)]
+    pub waits: Option<WaitsWhat>,
     pub by: Actor,
 }
 

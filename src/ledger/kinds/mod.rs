@@ -10,13 +10,13 @@
 //! | kind | will hold |
 //! |---|---|
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
-//! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::{
     access::AccessWhat,
     alarm::AlarmWhat,
+    confirmation::ConfirmationResult,
     consent::ConsentWhat,
     gap::{GapWhy, SHORTEST_GAP},
     shutdown::ShutdownWhy,
@@ -157,6 +157,7 @@ kinds! {
     card::Card,
     several_cards::SeveralCards,
     consent::ConsentChange,
+    confirmation::Confirmation,
 }
 
 /// The body of an entry of a later version: its kind and its data.

@@ -2,7 +2,9 @@ use super::*;
 use crate::{
     clock::SystemClock,
     config::{Secret, Storage},
-    roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Worker, enroll, load, remove},
+    roster::{
+        Enrolment, FaceOnFile, IdType, Identity, Person, WaitsWhat, Worker, enroll, load, remove,
+    },
     store::{self, Priority},
     vision::{TEMPLATE_LEN, Template},
 };
@@ -41,6 +43,10 @@ async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
     let sealer = store.sealer().clone();
     let enrolled = store.write(Priority::Photo, move |tx| {
         (0..60).try_for_each(|n| enroll(tx, &sealer, &enrolment(n)))?;
+        // One came from afar and waits, and of another the photo was replaced.
+        let afar = "UPDATE worker SET pending = 'worker', pending_from = 'p' WHERE id = 'W010'";
+        tx.execute(afar, [])?;
+        tx.execute("UPDATE template SET role = 'past' WHERE worker = 'W011'", [])?;
         remove(tx, &"W059".parse().unwrap())
     });
     enrolled.await.unwrap();
@@ -63,6 +69,7 @@ async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
     let (done, roster) = carry(old).await.unwrap();
     assert_eq!(done, CarriedOver { workers: 60, lost: 0 });
     assert_eq!((roster.workers().len(), roster.version()), (59, 62));
+    assert_eq!((roster.waiting(WaitsWhat::Worker), roster.templates()), (1, 58));
     assert!(roster.best(&enrolment(7).faces[0].template).unwrap().score > 0.99);
 
     // A page in the middle of the table of workers is lost, and one template is altered.

@@ -38,6 +38,9 @@ fn enrolment(identity: &Identity) -> Body {
         templates: 2,
         alike: None,
         face_withdrawn_on: None,
+        compared: None,
+        reason: None,
+        waits: None,
         by: by(),
     };
     enrolment.into()
@@ -51,6 +54,8 @@ fn amendment(team: &str, terms: Terms) -> Amendment {
         particulars: Vec::new(),
         faces: None,
         alike: None,
+        compared: None,
+        waits: None,
         reason: None,
         by: by(),
     }

@@ -65,7 +65,7 @@ fn a_consent_that_was_recorded_by_itself_changes_in_no_other_way() {
         plan(known, update, None, asked).err().map(|failure| failure.code)
     };
     let (given, withdrawn) = (with(None), with(Some(date(2026, 10, 31))));
-    for asked in [Asked::Alone, Asked::Import, Asked::Platform] {
+    for asked in [Asked::Alone, Asked::Import, Asked::Platform { trusted: true }] {
         for (form, code) in [("C-1", None), ("C-2", Some(Code::Duplicate))] {
             let update = Update { terms: papers(form), ..nothing() };
             assert_eq!(refused(&given, &update, asked), code, "{form}");

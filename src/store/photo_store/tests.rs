@@ -35,7 +35,8 @@ impl Bench {
                      VALUES (?1, '', '', '', '', x'', CAST(?1 AS BLOB), 'active')",
                     [id],
                 )?;
-                let template = "INSERT OR IGNORE INTO template VALUES (?1, 0, 'm', x'00')";
+                let template = "INSERT OR IGNORE INTO template (worker, ordinal, model, sealed)
+                     VALUES (?1, 0, 'm', x'00')";
                 tx.execute(template, [id])?;
             }
             Ok::<_, StoreError>(())

@@ -168,7 +168,7 @@ fn i3_rows_do_not_wait_for_a_platform_that_cannot_acknowledge() {
 }
 
 #[test]
-fn i13_a_release_by_command_needs_every_command_and_a_key() {
+fn i13_a_release_by_command_and_a_face_from_afar_need_their_commands_and_a_key() {
     let key = format!("command_key = \"ed25519:{}\"", "ab".repeat(32));
     for (keys, expected) in [
         ("remote_release = true", "remote_release: needs commands = \"all\" as well"),
@@ -187,6 +187,15 @@ fn i13_a_release_by_command_needs_every_command_and_a_key() {
         assert!(said.contains(expected), "{said}");
         assert!(!said.contains("\"secret\"") && !said.contains(":00"), "{said}");
     }
+    for (keys, expected) in [
+        ("commands = \"roster\"", "trust_faces: needs a command_key as well"),
+        (&*key, "trust_faces: needs commands = \"roster\" or \"all\" as well"),
+    ] {
+        let said = checked_file(&[&format!("{HERE}trust_faces = true\n{keys}")]).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    }
+    let trusted = format!("{HERE}commands = \"roster\"\ntrust_faces = true\n{key}");
+    assert_eq!(checked_file(&[&trusted]), Ok(()));
     let all = format!("{HERE}commands = \"all\"\nremote_release = true\n{key}");
     assert_eq!(checked_file(&[&all]), Ok(()));
 }
