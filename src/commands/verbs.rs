@@ -42,12 +42,16 @@ pub(super) async fn carry_out(
         Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
             let done = services.enroll(Source::Here(photos), &mut dry, *enroll, by).await?;
-            Ok(json!({
+            let mut result = json!({
                 "id": done.worker.person.id,
                 "result": done.result,
                 "state": done.worker.state,
                 "templates": done.worker.templates,
-            }))
+            });
+            if !done.turned.is_empty() {
+                result["turned"] = to_result(done.turned)?;
+            }
+            Ok(result)
         }
         Verb::SetState(asked) => set_state(services, asked, by, again).await,
         Verb::Remove(asked) => remove(services, asked, by, again).await,

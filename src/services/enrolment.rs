@@ -48,18 +48,18 @@ impl Services {
             let dry = enroll.dry_run.then_some(dry);
             return match enrolled_again(enroll, person, &identity, &known)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
-                None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
+                None => Ok(Enrolled::of(known.0, EnrollResult::Unchanged)),
             };
         }
         self.must_be_free(&id, &identity).await?;
         self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
+        let (faces, turned) = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
-        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
+        let done = Enrolled { turned, ..Enrolled::of(worker.clone(), EnrollResult::Enrolled) };
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);

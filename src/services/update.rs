@@ -49,7 +49,7 @@ impl Services {
         let first = plan(&self.on_roster(&id).await?, &update, self.today())?;
         self.must_have_consent(wants_faces, &first.worker.terms, asked)?;
         let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
+        let (faces, turned) = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         // The roster may have changed meanwhile, so the plan is made again.
         let known = self.on_roster(&id).await?;
@@ -68,7 +68,7 @@ impl Services {
             }
         };
         if what.is_none() && worker == before && identity == on_file {
-            return Ok(Enrolled { worker, result: EnrollResult::Unchanged });
+            return Ok(Enrolled { turned, ..Enrolled::of(worker, EnrollResult::Unchanged) });
         }
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         worker.templates = match what {
@@ -81,7 +81,7 @@ impl Services {
             let (count, most) = (worker.templates, PHOTOS_MAX);
             return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
-        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
+        let done = Enrolled { turned, ..Enrolled::of(worker.clone(), EnrollResult::Updated) };
         if let Some(dry) = dry {
             dry.add(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);

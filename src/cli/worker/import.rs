@@ -234,7 +234,7 @@ async fn send(
     };
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
-        Ok(Enrolled { worker, result }) => {
+        Ok(Enrolled { worker, result, turned }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -242,7 +242,9 @@ async fn send(
                 (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
                 _ => None,
             };
-            Ok(Outcome::well(result, worker.templates, note))
+            let turned = turned.iter().map(ToString::to_string);
+            let notes: Vec<String> = note.map(str::to_owned).into_iter().chain(turned).collect();
+            Ok(Outcome::well(result, worker.templates, notes))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {
             Err(Stopped::Refused(failure))

@@ -27,6 +27,9 @@ const PIECES_OF_KEY: usize = 8;
 const SHORT: usize = 6;
 /// Minimum number of digits of an ID number in a name.
 const NUMBER: usize = 15;
+/// Ends of the names of photos. What a file is, its bytes say. Formats that cannot be decoded are here
+/// too, so that the row is refused with the remedy, and its worker is not enrolled without a face.
+const PICTURES: &str = "jpg jpeg jpe jfif png webp bmp dib tif tiff heic heif hif avif gif jxl jp2";
 /// Words beside a key that say nothing of the worker.
 const LABELS: &str = "副本 复件 拷贝 copy 照片 相片 证件照 免冠照 登记照 一寸照 二寸照 一寸 二寸 寸照 正面照 正面 头像 \
     人脸 近照 姓名 工号 编号 证件号码 证件号 身份证号码 身份证号 身份证 号码 号 photo face id no";
@@ -74,7 +77,7 @@ pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
         let folder = file.folder.as_deref().map(name_of);
         let whole = folder.as_ref().map_or_else(|| name.clone(), |f| format!("{f}/{name}"));
         let Some(stem) = picture(&name) else {
-            left_over.push((masked(&whole), "no .jpg, .jpeg, .jfif or .png"));
+            left_over.push((masked(&whole), "its name does not end as a photo's: .jpg, .png, …"));
             continue;
         };
         let key = folder.as_deref().unwrap_or(stem);
@@ -299,10 +302,7 @@ fn name_of(name: &OsStr) -> String {
 /// Returns the name of a picture file before its last point.
 fn picture(name: &str) -> Option<&str> {
     let (stem, suffix) = name.rsplit_once('.')?;
-    let known = ["jpg", "jpeg", "jfif", "jpe", "png"]
-        .iter()
-        .any(|known| suffix.eq_ignore_ascii_case(known));
-    known.then_some(stem)
+    PICTURES.split(' ').any(|known| suffix.eq_ignore_ascii_case(known)).then_some(stem)
 }
 
 /// Returns the name without `_1`, `-1`, ` 1` or `(1)` at the end.
