@@ -92,7 +92,8 @@ impl Vision {
         turns: &[Turn],
         limits: &FaceLimits,
     ) -> Result<PhotoFace, PhotoError> {
-        let (image, face, turned) = self.upright_face(image, turns)?;
+        let (turn, face) = self.upright_face(&image, turns)?;
+        let image = if turn == Turn::None { image } else { turn.apply(&image)?.into_owned() };
         // A limit that is NaN refuses every face.
         let min_px = limits.min_face_px;
         let width_px = face.bbox.w * step as f32;
@@ -105,18 +106,14 @@ impl Vision {
             return Err(PhotoError::Poor { flaw });
         }
         let template = self.embed_aligned(aligned)?;
-        Ok(PhotoFace { image, face, template, quality, turned: turned.degrees() })
+        Ok(PhotoFace { image, face, template, quality, turned: turn.degrees() })
     }
 
-    /// Returns the picture so turned that its only face is upright.
-    fn upright_face(
-        &self,
-        image: Image,
-        turns: &[Turn],
-    ) -> Result<(Image, Face, Turn), PhotoError> {
+    /// Returns the first turn in which a face is upright, and the only face then.
+    fn upright_face(&self, image: &Image, turns: &[Turn]) -> Result<(Turn, Face), PhotoError> {
         let mut any = false;
         for turn in turns {
-            let turned = turn.apply(&image)?;
+            let turned = turn.apply(image)?;
             for longest_side in ENROLMENT_LONGEST_SIDES {
                 let mut faces = self.detect(&turned, longest_side)?;
                 any |= !faces.is_empty();
@@ -125,7 +122,7 @@ impl Vision {
                     upright = upright || self.is_upright(&turned, face)?;
                 }
                 match (upright, faces.len(), faces.pop()) {
-                    (true, 1, Some(face)) => return Ok((turned.into_owned(), face, *turn)),
+                    (true, 1, Some(face)) => return Ok((*turn, face)),
                     (true, count, _) => return Err(PhotoError::SeveralFaces { count }),
                     (false, ..) => {}
                 }

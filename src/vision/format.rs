@@ -137,11 +137,12 @@ fn text(head: &[u8]) -> Option<(&'static str, &'static str)> {
     } else if begins(&["data:image/", "/9j/", "ivborw0kggo"]) {
         Some(("a photo written as text (base64)", CONVERT))
     } else {
-        let strange =
-            |c: char| c == char::REPLACEMENT_CHARACTER || c.is_control() && !c.is_whitespace();
-        // The last character may be cut off.
-        let whole = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
-        (!whole.contains(strange)).then_some(("a text, not a photo", DOWNLOAD))
+        // The head may end within a character.
+        let readable = str::from_utf8(head).map_or_else(
+            |error| error.error_len().is_none() && head.len() == HEAD,
+            |text| !text.contains(|c: char| c.is_control() && !c.is_whitespace()),
+        );
+        readable.then_some(("a text, not a photo", DOWNLOAD))
     }
 }
 

@@ -84,11 +84,12 @@ pub(super) fn decode_whole(picture: &[u8], most: u64, scale: Scale) -> Result<Jp
 fn pixels<R: BufRead>(
     (mut source, header): (Decompress<R>, Header),
     scale: Scale,
-    to_the_end: bool,
+    whole: bool,
 ) -> Result<Jpeg, DecodeError> {
     let Header { orientation, .. } = header;
     source.scale(8 / scale as u8);
-    let inks = matches!(source.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
+    // No camera sends four inks.
+    let inks = whole && matches!(source.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
     let space = if inks { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
     let mut pixels = source.to_colorspace(space).map_err(damaged)?;
     let (width, height) = (pixels.width(), pixels.height());
@@ -102,7 +103,7 @@ fn pixels<R: BufRead>(
     } else {
         pixels.read_scanlines().map_err(damaged)?
     };
-    if to_the_end {
+    if whole {
         pixels.finish().map_err(damaged)?;
     }
     Ok(Jpeg { width: width as u32, height: height as u32, rgb, orientation })

@@ -22,11 +22,11 @@ use super::face::Face;
 use super::image::{DecodeError, Image};
 
 /// Factor by which the face's box is widened for the measurement.
-const AROUND: f32 = 2.0;
-/// Longer side at which the face is searched in four turns, in pixels. The face is half as large.
-const SIDE: u32 = 128;
+const AROUND: f32 = 3.0;
+/// Longer side at which the face is searched in four turns, in pixels. The face is a third as large.
+const SIDE: u32 = 192;
 /// Minimum difference between the score of the upright face and that of each other turn.
-const LEAD: f32 = 0.02;
+const LEAD: f32 = 0.015;
 
 /// A clockwise turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! usual threshold would refuse as duplicates. A higher threshold treats any two of the photos as
 //! two persons.
 
-mod plan;
+pub mod plan;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

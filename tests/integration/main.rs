@@ -46,6 +46,7 @@ mod metrics;
 mod modbus_peer;
 mod network_camera;
 mod others;
+mod photos;
 mod program;
 mod roster;
 mod sensors;

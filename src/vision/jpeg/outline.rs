@@ -41,10 +41,12 @@ pub(in crate::vision) fn outline(bytes: &[u8]) -> Outline {
     outline
 }
 
-/// Returns the picture without the zeros that some cameras write before its end. One zero stays, because
-/// it may belong to the pixel data.
+/// Returns the picture without its end marker, and without the zeros that some cameras write before it.
+/// One zero stays, because it may belong to the pixel data.
 pub(in crate::vision) fn unpadded(picture: &[u8]) -> &[u8] {
     let data = picture.strip_suffix(&[0xff, EOI]).unwrap_or(picture);
-    let padded = data.iter().rev().take_while(|byte| **byte == 0).count();
-    data.get(..data.len() - padded.saturating_sub(2)).unwrap_or(data)
+    let zeros = data.iter().rev().take_while(|byte| **byte == 0).count();
+    let stuffed = data.get(..data.len() - zeros).is_some_and(|rest| rest.ends_with(&[0xff]));
+    let padding = zeros.saturating_sub(1 + usize::from(stuffed));
+    data.get(..data.len() - padding).unwrap_or(data)
 }
