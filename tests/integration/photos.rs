@@ -204,8 +204,9 @@ fn each_way_in_turns_a_photo_says_so_and_enrols_the_person() {
     fs::write(site.path("roster.csv"), format!("{head}\n{second}\n{third}\n")).unwrap();
     let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
     let (roster, photos) = (path("roster.csv"), path("photos"));
-    let rows = site.gatehouse(&["--json", "worker", "import", &roster, "--photos", &photos]);
-    let rows = rows.json_lines();
+    let said = site.gatehouse(&["--json", "worker", "import", &roster, "--photos", &photos]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let rows: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let reason = rows[0]["reason"].as_str().unwrap();
     assert_eq!(rows[0]["result"], "enrolled", "{rows:?}");
     assert!(

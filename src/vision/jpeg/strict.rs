@@ -53,7 +53,7 @@ extern "C-unwind" fn heed(decoder: &mut jpeg_common_struct, level: i32) {
         let handlers = &mut *decoder.err;
         (handlers.msg_code, (*handlers.msg_parm.i())[0], scans)
     };
-    let is = |warning| code == warning as i32;
+    let is = |warning| code == warning;
     if is(JWRN_HIT_MARKER) || is(JWRN_JPEG_EOF) || is(JWRN_MUST_RESYNC) {
         end("a part of it is missing");
     } else if is(JWRN_HUFF_BAD_CODE) {
