@@ -11,7 +11,9 @@
 //! 2. A [`vision`] worker ([`gate::vision_pool`]) looks for motion in the frame. Where something
 //!    moves, or a recent frame had a face, the worker searches the frame and follows the nearest
 //!    face. The good frames of a visit become templates (unit vectors).
-//! 3. The [`roster`] snapshot gives the best worker, the score, and the margin to the second one.
+//! 3. The [`roster`] snapshot gives the best worker for the mean of the visit's good looks, the
+//!    score, and the margin to the second one. The match threshold follows the number of templates
+//!    ([`config::Threshold`]).
 //! 4. The sightings of one visit agree on a worker, or agree that the face is on no roster entry
 //!    ([`gate::visit`]). The result is a [`gate::claim::Claim`] with its evidence.
 //!    [`gate::passage`] decides on every claim, also on the claim of a card.
@@ -48,6 +50,7 @@
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`evaluate`] | error rates of the recognition on a set of photos |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
@@ -151,6 +154,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod evaluate;
 pub mod evidence;
 pub(crate) mod failpoint;
 #[cfg(any(test, fuzzing))]

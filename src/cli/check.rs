@@ -18,16 +18,20 @@ use super::Context;
 use crate::{
     camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
-    config::{self, CameraSource, Config, Mode, Recognition, Secret, Storage, TurnstileDriver},
+    config::{
+        self, CameraSource, Config, Mode, Recognition, Secret, Storage, Threshold, TurnstileDriver,
+    },
     control::Request,
     gate::{
         pace::Capacity,
         vision_pool::{self, probe},
     },
-    status::{Part, Status},
+    roster,
+    status::{Part, Status, threshold_low},
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
+    words::counted,
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -93,7 +97,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     match loaded.await? {
         Ok(vision) => {
             lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
-            let look_ms = status.and_then(|status| status.vision.look_ms);
+            let look_ms = status.as_ref().and_then(|status| status.vision.look_ms);
             let known = look_ms.map(Duration::from_millis);
             let rules = config.recognition;
             let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
@@ -104,7 +108,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         Err(e) => lines.add("models", Err(e.to_string())),
     }
     secrets::check(&mut lines, &config);
-    lines.add("storage", storage(&config, running));
+    let mut templates = status.as_ref().map(|status| status.roster.templates);
+    lines.add("storage", storage(&config, running, &mut templates));
+    threshold(&mut lines, config.recognition.threshold, templates);
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
     }
@@ -174,9 +180,28 @@ fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {
     }
 }
 
-fn storage(config: &Config, running: bool) -> Result<String, String> {
+/// Adds whether the match threshold suits the roster.
+fn threshold(lines: &mut Lines, threshold: Threshold, templates: Option<usize>) {
+    // Without a roster to read, the line of the daemon or the storage gives the reason.
+    let Some(templates) = templates else { return };
+    let in_force = threshold.in_force(templates);
+    match threshold.too_low(templates) {
+        Some(share) => lines.warn("threshold", threshold_low(in_force, templates, share)),
+        None => {
+            let templates = counted(templates as u64, "template");
+            lines.add("threshold", Ok(format!("{} for {templates}", in_force.cosine())));
+        }
+    }
+}
+
+fn storage(
+    config: &Config,
+    running: bool,
+    templates: &mut Option<usize>,
+) -> Result<String, String> {
     let dir = &config.storage.dir;
     if !dir.exists() {
+        *templates = Some(0);
         let parent = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
         let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
         return match writable {
@@ -191,7 +216,8 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     let found = if running {
         "is in use by the daemon"
     } else {
-        store::examine(&config.storage).map_err(|e| e.to_string())?;
+        let read = store::examine(&config.storage, roster::count_templates);
+        *templates = Some(read.map_err(|e| e.to_string())?.unwrap_or(0));
         "is not damaged"
     };
     let (free, _) = store::space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;

@@ -10,6 +10,7 @@ mod check;
 mod command;
 #[cfg(feature = "demo")]
 mod demo;
+mod evaluate;
 mod evidence;
 mod key;
 mod lane;
@@ -114,6 +115,8 @@ enum Command {
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
+    /// Measure the accuracy of the recognition on a folder of photos
+    Evaluate(evaluate::Arguments),
     /// Measure the speed of this machine, by stage
     Bench(bench::Arguments),
 }
@@ -322,6 +325,7 @@ pub fn main() -> ExitCode {
             Command::Command(command) => command::run(&context, command),
             Command::Ledger(command) => ledger::run(&context, command),
             Command::Key(command) => key::run(&context, command).await,
+            Command::Evaluate(arguments) => evaluate::run(&context, arguments),
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }
     });

@@ -90,10 +90,12 @@ fn human(status: &Status) -> String {
     let roster = &status.roster;
     let _ = writeln!(
         out,
-        "roster    {}, {} (version {})",
+        "roster    {}, {} (version {}), threshold {} {}",
         counted(roster.workers as u64, "worker"),
         counted(roster.templates as u64, "template"),
-        roster.version
+        roster.version,
+        roster.threshold,
+        if roster.threshold_fixed { "(fixed)" } else { "(by the roster)" }
     );
     let ledger = &status.ledger;
     let pruned = match ledger.pruned_before {

@@ -1,7 +1,7 @@
 //! `gatehouse worker …`: asks the daemon to change or show the roster, and prints its answer.
 
 mod enroll;
-mod file;
+pub(super) mod file;
 mod import;
 
 use std::process::ExitCode;

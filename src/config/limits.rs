@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, de::Error};
 
-use super::value::{self, within};
+use super::{
+    threshold::Threshold,
+    value::{self, within},
+};
 
 /// The quality that a sighting must have.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -51,7 +54,7 @@ fn light<'de, D: Deserializer<'de>>(from: D) -> Result<(f32, f32), D::Error> {
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recognition {
-    pub threshold: MatchThreshold,
+    pub threshold: Threshold,
     /// Minimum distance of the best worker's score to the second's.
     #[serde(deserialize_with = "value::decimal::<_, 0, 50>")]
     pub margin: f32,
@@ -67,7 +70,7 @@ pub struct Recognition {
 impl Default for Recognition {
     fn default() -> Recognition {
         Recognition {
-            threshold: MatchThreshold(0.5),
+            threshold: Threshold::ByRoster,
             margin: 0.05,
             min_face_px: 48.0,
             frames_to_agree: 2,
@@ -87,30 +90,6 @@ fn face_width<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
 pub enum Liveness {
     #[default]
     Off,
-}
-
-/// The cosine similarity from which on two templates are the same person.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "f32")]
-pub struct MatchThreshold(f32);
-
-impl MatchThreshold {
-    /// Returns `None` outside 0.3 to 1. Below 0.3 many strangers would pass.
-    pub fn new(cosine: f32) -> Option<Self> {
-        Self::try_from(cosine).ok()
-    }
-
-    pub fn cosine(self) -> f32 {
-        self.0
-    }
-}
-
-impl TryFrom<f32> for MatchThreshold {
-    type Error = String;
-
-    fn try_from(cosine: f32) -> Result<Self, String> {
-        within(cosine, 0.3..=1.0).map(Self)
-    }
 }
 
 /// The limits beyond which an alarm is raised.

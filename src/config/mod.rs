@@ -20,6 +20,7 @@ mod syntax;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod threshold;
 mod typed;
 mod upstream;
 mod value;
@@ -34,10 +35,11 @@ pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
-    limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
+    limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
+    threshold::{MatchThreshold, STRANGERS, Threshold},
     upstream::{Ack, Broker, CommandLevel, MqttVersion, OwnKeys, Tls, Upstream},
 };
 pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};

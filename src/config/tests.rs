@@ -16,7 +16,7 @@ const SITE: &str = "[site]\nproject_code = \"P1\"\n";
 fn a_minimal_file_takes_the_documented_defaults() {
     let config = Config::parse(Path::new("/etc/g.toml"), SITE).unwrap();
     assert_eq!(config.storage.database(), Path::new("/var/lib/gatehouse/gatehouse.db"));
-    assert_eq!(config.recognition.threshold.cosine(), 0.5);
+    assert_eq!(config.recognition.threshold, Threshold::ByRoster);
     assert_eq!(config.site.day_starts_at, Time::constant(4, 0, 0, 0));
     assert_eq!(config.mode, Mode::Field);
 }

@@ -52,7 +52,6 @@ impl Parts {
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
             faces: FaceRules {
-                threshold: built.config.recognition.threshold,
                 frames_to_agree: built.config.recognition.frames_to_agree,
                 model: vision.embedder_name().to_owned(),
                 cameras: Direction::BOTH.map(|direction| {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    config::Direction,
+    config::{Direction, MatchThreshold},
     ledger::{Actor, Evidence},
     roster::{Day, Person, Worker, WorkerId},
 };
@@ -25,6 +25,8 @@ pub struct Sighting {
     /// The pace of the looks at this camera.
     pub pace: Pace,
     pub sighted: Sighted,
+    /// The threshold with which the roster was compared.
+    pub threshold: MatchThreshold,
     pub roster_version: u64,
     /// The date at the site, as far as it is known.
     pub today: Day,

@@ -2,7 +2,7 @@
 //! lane's mode and the clock.
 
 use crate::{
-    config::{Direction, Recognition},
+    config::{Direction, MatchThreshold},
     ledger::LaneMode,
     roster::{Day, Match, Standing, Worker, WorkerId},
     words::words,
@@ -47,15 +47,14 @@ impl Sighted {
 }
 
 /// Applies the threshold and the margin to the best match.
-pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
+pub fn judge(best: Option<Match>, threshold: MatchThreshold, margin: f32) -> Sighted {
     match best {
         Some(m)
-            if m.score >= rules.threshold.cosine()
-                && m.margin.is_none_or(|margin| margin >= rules.margin) =>
+            if m.score >= threshold.cosine() && m.margin.is_none_or(|found| found >= margin) =>
         {
             Sighted::Worker(m)
         }
-        Some(m) if m.score >= rules.threshold.cosine() => Sighted::Ambiguous { score: m.score },
+        Some(m) if m.score >= threshold.cosine() => Sighted::Ambiguous { score: m.score },
         Some(m) => Sighted::Stranger { score: m.score },
         None => Sighted::Stranger { score: 0.0 },
     }

@@ -347,8 +347,13 @@ impl VisionPool {
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
-        let best = stages.matching.time(clock, || roster.best(&template));
-        let sighted = policy::judge(best, &self.rules);
+        let threshold = self.rules.threshold.in_force(roster.templates());
+        let best = stages.matching.time(clock, || {
+            // A poor look is unlike other looks at the same person.
+            let mean = good.then(|| watch.visits.mean(&template, threshold)).flatten();
+            roster.best(mean.as_ref().unwrap_or(&template))
+        });
+        let sighted = policy::judge(best, threshold, self.rules.margin);
         // No photo of a stranger is kept (I5).
         let photo = sighted.named().filter(|_| self.photos).and_then(|_| match &waited {
             None => near.portrait(&face),
@@ -367,6 +372,7 @@ impl VisionPool {
             captured: look.at,
             pace,
             sighted,
+            threshold,
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),

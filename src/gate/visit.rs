@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    config::MatchThreshold,
     ledger::{Evidence, FaceEvidence, Score},
     roster::WorkerId,
 };
@@ -70,7 +69,6 @@ impl Agreement {
 /// Rules for faces; the evidence of a claim contains them.
 #[derive(Clone, Debug)]
 pub struct FaceRules {
-    pub threshold: MatchThreshold,
     pub frames_to_agree: u32,
     /// The embedder's name.
     pub model: String,
@@ -138,7 +136,7 @@ impl Visit {
         };
         let face = FaceEvidence {
             score: Score::of(sighting.sighted.score()),
-            threshold: Score::of(rules.threshold.cosine()),
+            threshold: Score::of(sighting.threshold.cosine()),
             margin: margin.map(Score::of),
             model: rules.model.clone(),
             frames: self.agreement.looks(),

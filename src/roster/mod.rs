@@ -5,6 +5,7 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
+mod advice;
 mod carry_over;
 mod day;
 mod erasing;
@@ -20,6 +21,7 @@ use std::{str::FromStr, sync::Arc};
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
+pub use advice::{Advice, Lack};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -30,11 +32,11 @@ pub use erasing::{
 };
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
-pub use matcher::{Match, Roster};
+pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Erased, Faces, MOST_WORKERS, Updated, enroll, holder_of, identity, list, load, load_one,
-    must_exist, remove, set_state, update, version,
+    Erased, Faces, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
+    load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};

@@ -403,6 +403,11 @@ fn log_damage(id: &str, error: &dyn std::fmt::Display) {
     tracing::error!(worker = id, %error, "the stored data of a worker is damaged");
 }
 
+/// Returns the number of templates on the roster.
+pub fn count_templates(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.query_row("SELECT count(*) FROM template", [], |row| row.get(0))
+}
+
 /// Returns a worker's templates of this embedder, and the number of templates that cannot be read.
 fn templates(
     tx: &Transaction<'_>,

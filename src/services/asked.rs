@@ -8,7 +8,7 @@ use crate::{
     config::Direction,
     ledger::{Actor, Via},
     roster::{
-        IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_name,
+        Advice, IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_name,
         checked_text,
     },
 };
@@ -110,12 +110,14 @@ pub struct Enrolled {
     /// The photos that were turned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub turned: Vec<Turned>,
+    /// What the new photos lack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
 }
 
 impl Enrolled {
-    /// Returns a result in which no photo was turned.
-    pub(super) fn of(worker: Worker, result: EnrollResult) -> Enrolled {
-        Enrolled { worker, result, turned: Vec::new() }
+    pub(super) fn new(worker: Worker, result: EnrollResult) -> Enrolled {
+        Enrolled { worker, result, turned: Vec::new(), advice: None }
     }
 }
 

@@ -48,7 +48,7 @@ impl Services {
             let dry = enroll.dry_run.then_some(dry);
             return match enrolled_again(enroll, person, &identity, &known)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
-                None => Ok(Enrolled::of(known.0, EnrollResult::Unchanged)),
+                None => Ok(Enrolled::new(known.0, EnrollResult::Unchanged)),
             };
         }
         self.must_be_free(&id, &identity).await?;
@@ -59,7 +59,7 @@ impl Services {
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
-        let done = Enrolled { turned, ..Enrolled::of(worker.clone(), EnrollResult::Enrolled) };
+        let mut done = Enrolled { turned, ..Enrolled::new(worker.clone(), EnrollResult::Enrolled) };
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
@@ -77,11 +77,12 @@ impl Services {
         };
         let enrolment = Enrolment { worker, identity, model, faces };
         let sealer = self.store.sealer().clone();
-        self.change(&changing, id, Priority::Photo, move |tx| {
+        self.change(&changing, id.clone(), Priority::Photo, move |tx| {
             roster::enroll(tx, &sealer, &enrolment)?;
             Ok((entry.into(), ()))
         })
         .await?;
+        done.advice = self.advice(&id);
         Ok(done)
     }
 }

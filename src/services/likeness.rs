@@ -3,7 +3,7 @@
 use super::{DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked, refusal::Refusal};
 use crate::{
     ledger::{Alike, Score},
-    roster::{self, FaceOnFile, RosterError, WorkerId},
+    roster::{self, Advice, FaceOnFile, RosterError, WorkerId},
 };
 
 /// Minimum score of two photos of one person, taken under any conditions. Photos of two persons
@@ -45,9 +45,9 @@ impl Services {
         let roster = self.roster.borrow().clone();
         let mut nearest: Option<(WorkerId, String, f32)> = None;
         for face in faces {
-            let enrolled = roster.best_but(&face.template, id).map(|found| {
-                let person = &found.worker.person;
-                (person.id.clone(), person.name.clone(), found.score)
+            let enrolled = roster.nearest_but(&face.template, id).map(|(worker, score)| {
+                let person = &worker.person;
+                (person.id.clone(), person.name.clone(), score)
             });
             let dry = dry.and_then(|dry| dry.nearest(id, &face.template));
             let dry = dry.map(|(other, score)| (other, "(in this file)".to_owned(), score));
@@ -57,7 +57,8 @@ impl Services {
                 }
             }
         }
-        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= self.threshold.cosine()) else {
+        let threshold = self.threshold.in_force(roster.templates()).cosine();
+        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= threshold) else {
             return Ok(None);
         };
         match allow {
@@ -67,6 +68,12 @@ impl Services {
                 Err(Refusal::DuplicateFace { id, other, name, score, asked }.into())
             }
         }
+    }
+
+    /// Returns what a worker's photos lack.
+    pub(super) fn advice(&self, id: &WorkerId) -> Option<Advice> {
+        let roster = self.roster.borrow().clone();
+        roster.advice(id, self.threshold.in_force(roster.templates()))
     }
 
     /// Returns whether a worker's templates equal those of these faces, in order.

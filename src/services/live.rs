@@ -52,7 +52,7 @@ impl Services {
         };
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
         let memory = self.memory.clone();
-        let one_person = self.threshold.cosine();
+        let one_person = self.threshold_in_force().cosine();
         // The capture ends when the client disconnects, because its next hint cannot be sent.
         let captures = tokio::task::spawn_blocking(move || {
             LiveCapture { loan, vision, memory, limits, one_person, clock, client }.run()

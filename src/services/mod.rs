@@ -89,7 +89,7 @@ use crate::{
     attendance::Origin,
     camera::{CameraState, Slot},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site},
+    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
     gate::{
         lane::{self, LaneState},
         pace::Capacity,
@@ -240,8 +240,8 @@ pub struct Services {
     pub exporter: watch::Receiver<Option<ExporterDown>>,
     /// Minimum quality of an enrolment's faces.
     pub face_limits: FaceLimits,
-    /// Minimum score at which two templates are the same person.
-    pub threshold: MatchThreshold,
+    /// How the match threshold is chosen.
+    pub threshold: Threshold,
     /// The rules for enrolments, and the group of users who may change things.
     pub roster_rules: RosterRules,
     /// How long entries are kept.
@@ -275,6 +275,11 @@ pub struct Services {
 }
 
 impl Services {
+    /// Returns the match threshold in force: the score from which on a face is a worker's.
+    pub fn threshold_in_force(&self) -> MatchThreshold {
+        self.threshold.in_force(self.roster.borrow().templates())
+    }
+
     /// Refuses a user who may only read.
     pub fn may_change(&self, by: &Actor) -> Result<(), Failure> {
         may_change(self.roster_rules.admin_group.as_deref(), by)

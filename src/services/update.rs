@@ -68,7 +68,7 @@ impl Services {
             }
         };
         if what.is_none() && worker == before && identity == on_file {
-            return Ok(Enrolled { turned, ..Enrolled::of(worker, EnrollResult::Unchanged) });
+            return Ok(Enrolled { turned, ..Enrolled::new(worker, EnrollResult::Unchanged) });
         }
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         worker.templates = match what {
@@ -81,7 +81,7 @@ impl Services {
             let (count, most) = (worker.templates, PHOTOS_MAX);
             return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
-        let done = Enrolled { turned, ..Enrolled::of(worker.clone(), EnrollResult::Updated) };
+        let mut done = Enrolled { turned, ..Enrolled::new(worker.clone(), EnrollResult::Updated) };
         if let Some(dry) = dry {
             dry.add(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
@@ -116,6 +116,9 @@ impl Services {
             Ok((entry.into(), ()))
         })
         .await?;
+        if matches!(what, Some(FacesWhat::Added | FacesWhat::Replaced)) {
+            done.advice = self.advice(&id);
+        }
         drop(changing);
         if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     alarms::PartState,
     clock::Monotonic,
-    config::Direction,
+    config::{Direction, Threshold},
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
     services::{CameraPanel, LanePanel, Services},
@@ -82,6 +82,12 @@ pub async fn gather(services: &Services) -> Status {
         let remedy = Remedy::RosterDamaged { values: roster.damaged };
         attention.add(Part::Roster, services.started, remedy);
     }
+    let in_force = services.threshold.in_force(roster.templates());
+    if let Some(strangers) = services.threshold.too_low(roster.templates()) {
+        let templates = roster.templates();
+        let remedy = Remedy::ThresholdLow { fixed: in_force, templates, strangers };
+        attention.add(Part::Recognition, services.started, remedy);
+    }
     let process = process(services, &mut attention);
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -93,6 +99,8 @@ pub async fn gather(services: &Services) -> Status {
             workers: roster.workers().len(),
             templates: roster.templates(),
             version: roster.version(),
+            threshold: (f64::from(in_force.cosine()) * 1e4).round() / 1e4,
+            threshold_fixed: matches!(services.threshold, Threshold::Fixed(_)),
         },
         ledger: LedgerStatus {
             id: services.ledger.id.to_string(),

@@ -129,6 +129,8 @@ impl Collector for Shown {
         } = status;
         let look_s = vision.look_ms.map(|ms| ms as f64 / 1000.0);
         page.gauge("vision_look_seconds", "Time of a look at a face", look_s)?;
+        let threshold = Some(roster.threshold);
+        page.gauge("roster_match_threshold", "Match threshold in force", threshold)?;
         let count = |count: usize| u64::try_from(count).ok();
         let is = |is: bool| Some(u64::from(is));
         for (name, help, number) in [

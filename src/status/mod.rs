@@ -36,6 +36,7 @@ pub use self::{
     exporter::{export, listen as listen_for_metrics},
     gather::gather,
     part::Part,
+    remedy::threshold_low,
     troubles::{Backlog, backlogs, looks, working},
 };
 use crate::{
@@ -113,6 +114,12 @@ pub struct RosterStatus {
     pub workers: usize,
     pub templates: usize,
     pub version: u64,
+    /// The match threshold in force.
+    #[serde(default)]
+    pub threshold: f64,
+    /// The configuration fixes the threshold; otherwise it follows the number of templates.
+    #[serde(default)]
+    pub threshold_fixed: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -36,6 +36,8 @@ pub enum Part {
     Database,
     Ledger,
     Roster,
+    /// The comparison of faces with the roster.
+    Recognition,
     Metrics,
     /// A part of the daemon, by its own name; also any part that is deserialised.
     Named(String),
@@ -63,6 +65,7 @@ impl fmt::Display for Part {
             Part::Database => f.write_str("database"),
             Part::Ledger => f.write_str("ledger"),
             Part::Roster => f.write_str("roster"),
+            Part::Recognition => f.write_str("recognition"),
             Part::Metrics => f.write_str("metrics"),
             Part::Named(name) => f.write_str(name),
         }

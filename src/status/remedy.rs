@@ -7,10 +7,25 @@ use jiff::{Timestamp, civil::Date};
 
 use crate::{
     clock::Support,
+    config::{MatchThreshold, STRANGERS, Threshold},
     ledger::DeletedWhat,
     store::{RESERVE, Room},
     words::counted,
 };
+
+/// Returns the words on a fixed threshold that is too low for the roster.
+pub fn threshold_low(fixed: MatchThreshold, templates: usize, strangers: f64) -> String {
+    let advised = Threshold::ByRoster.in_force(templates);
+    format!(
+        "recognition.threshold = {} is too low for {}: it lets in {:.1} % of strangers, and at most {:.1} \
+         % should pass. Delete the line, so that the threshold follows the roster, or set {:.3}",
+        fixed.cosine(),
+        counted(templates as u64, "template"),
+        strangers * 100.0,
+        STRANGERS * 100.0,
+        advised.cosine()
+    )
+}
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
@@ -43,6 +58,12 @@ pub(super) enum Remedy<'a> {
     },
     RosterDamaged {
         values: u64,
+    },
+    /// The configuration fixes a threshold that is too low for the roster.
+    ThresholdLow {
+        fixed: MatchThreshold,
+        templates: usize,
+        strangers: f64,
     },
     EventsLost {
         events: u64,
@@ -182,6 +203,9 @@ impl fmt::Display for Remedy<'_> {
                  remove them and enrol them again",
                 counted(*values, "sealed value")
             ),
+            Remedy::ThresholdLow { fixed, templates, strangers } => {
+                f.write_str(&threshold_low(*fixed, *templates, *strangers))
+            }
             Remedy::EventsLost { events } => write!(
                 f,
                 "{} came faster than the lane could record, and lost: see the log",

@@ -208,13 +208,17 @@ fn look_through(
     }
 }
 
-/// Opens an existing database as `open` would, and lets SQLite check it. For `gatehouse check`.
-pub fn examine(config: &Storage) -> Result<(), StoreError> {
+/// Opens an existing database as `open` would, and lets SQLite check it. Returns what `read` reads of
+/// it; `None` without a database, or if it is empty. For `gatehouse check`.
+pub fn examine<T>(
+    config: &Storage,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<Option<T>, StoreError> {
     let path = config.database();
     // `check` makes no file, migrates nothing and changes no mode. Root may run it, and the daemon
     // could not open root's files.
     if !path.exists() {
-        return Ok(());
+        return Ok(None);
     }
     let _lock = match File::open(config.dir.join("lock")) {
         Ok(lock) => Some(locked(lock, &config.dir)?),
@@ -233,7 +237,10 @@ pub fn examine(config: &Storage) -> Result<(), StoreError> {
         }
     }
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
+    if found != "ok" {
+        return Err(StoreError::Damaged { path, found });
+    }
+    Ok((schema > 0).then(|| read(&connection)).transpose()?)
 }
 
 /// Returns the number of migrations that a database has had; 0 for an empty one.

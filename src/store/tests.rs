@@ -60,12 +60,12 @@ fn files_are_private_and_the_pragmas_hold() {
 #[test]
 fn examining_an_empty_folder_leaves_it_empty() {
     let dir = tempfile::tempdir().unwrap();
-    examine(&storage(dir.path())).unwrap();
+    examine(&storage(dir.path()), |_| Ok(())).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     let (store, thread) = open(&storage(dir.path())).unwrap();
     drop(store);
     thread.join().unwrap();
-    examine(&storage(dir.path())).unwrap();
+    examine(&storage(dir.path()), |_| Ok(())).unwrap();
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn examining_the_storage_makes_and_changes_nothing() {
         std::fs::set_permissions(dir.path(), permissions).unwrap();
     };
     mode(0o755);
-    examine(&storage(dir.path())).unwrap();
+    examine(&storage(dir.path()), |_| Ok(())).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     std::fs::write(dir.path().join("another file"), "").unwrap();
     assert!(matches!(open(&storage(dir.path())), Err(StoreError::Shared { mode: 0o755, .. })));
     std::fs::remove_file(dir.path().join("another file")).unwrap();
     let (store, thread) = open(&storage(dir.path())).unwrap();
-    assert!(matches!(examine(&storage(dir.path())), Err(StoreError::InUse { .. })));
+    assert!(matches!(examine(&storage(dir.path()), |_| Ok(())), Err(StoreError::InUse { .. })));
     drop(store);
     thread.join().unwrap();
     let names = || {
@@ -90,7 +90,7 @@ fn examining_the_storage_makes_and_changes_nothing() {
         entries.map(|e| e.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
     };
     let before = names();
-    examine(&storage(dir.path())).unwrap();
+    examine(&storage(dir.path()), |_| Ok(())).unwrap();
     assert_eq!(names(), before);
 }
 
@@ -117,7 +117,7 @@ fn a_wrong_key_a_missing_key_and_a_newer_schema_are_refused() {
     let raw = Connection::open(config.database()).unwrap();
     raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
-    for found in [reopen().map(drop), examine(&config)] {
+    for found in [reopen().map(drop), examine(&config, |_| Ok(())).map(drop)] {
         let said = found.unwrap_err().to_string();
         let (file, known) = (config.database(), database::MIGRATIONS.len());
         let versions =
@@ -195,7 +195,7 @@ fn a_database_of_each_older_schema_is_migrated_with_all_its_rows() {
         let (store, thread) = open(&config).unwrap();
         drop(store);
         thread.join().unwrap();
-        examine(&config).unwrap();
+        examine(&config, |_| Ok(())).unwrap();
         let now = Connection::open(config.database()).unwrap();
         let version: usize = now.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap();
         assert_eq!((version, past(&now) == before), (newest, true), "from schema {schema}");

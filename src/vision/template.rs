@@ -55,6 +55,16 @@ impl Template {
         Ok(template)
     }
 
+    /// Returns the direction of the sum of templates; `None` without templates, or where they cancel
+    /// each other out.
+    pub fn mean<'t>(templates: impl IntoIterator<Item = &'t Template>) -> Option<Template> {
+        let mut sum = Zeroizing::new([0.0; TEMPLATE_LEN]);
+        for template in templates {
+            sum.iter_mut().zip(template.0.iter()).for_each(|(sum, value)| *sum += value);
+        }
+        Template::normalised(&sum[..]).ok()
+    }
+
     fn copied(values: &[f32]) -> Result<Template, TemplateError> {
         if values.len() != TEMPLATE_LEN {
             return Err(TemplateError::Length { found: values.len() });

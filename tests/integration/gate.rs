@@ -73,7 +73,8 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
         ("direction", json!("entry")),
         ("lane", json!("north")),
         ("means", json!("face")),
-        ("threshold", json!(0.5)),
+        // The threshold of a roster with one template.
+        ("threshold", json!(0.45)),
         ("camera", json!("replay")),
         ("liveness", Value::Null),
         ("outcome", json!("passed")),
@@ -483,4 +484,39 @@ fn i1_a_stop_within_a_passage_withdraws_the_coil_first_and_leaves_it_unconfirmed
     }
     assert_eq!(gate.board.command("closed"), [""; 0], "no coil moved again");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");
+}
+
+#[test]
+fn a_fixed_threshold_that_is_too_low_for_the_roster_is_a_trouble_with_its_figure() {
+    let site = Site::of(Lane::north());
+    site.configure(|c| c.set("recognition", "threshold", 0.3));
+    let mut gate = Gate::at(site, &[]);
+    let recognition = |status: &Value| -> Vec<String> {
+        let degraded = status["degraded"].as_array().unwrap().iter();
+        let of = degraded.filter(|trouble| trouble["what"] == "recognition");
+        of.map(|trouble| trouble["remedy"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(recognition(&gate.site.status()), [""; 0], "no one is on the roster");
+    enroll_a(&gate.site);
+    let figure =
+        "recognition.threshold = 0.3 is too low for 1 template: it lets in 2.0 % of strangers";
+    let status = gate.site.status();
+    let said = recognition(&status);
+    assert!(said.len() == 1 && said[0].contains(figure), "{said:?}");
+    assert_eq!(status["roster"]["threshold"], 0.3);
+    assert_eq!(status["roster"]["threshold_fixed"], true);
+    let warned = |site: &Site| {
+        // Other lines may fail, such as the clock's.
+        let said = site.gatehouse(&["--json", "check"]).out;
+        let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.find(|line| line["check"] == "threshold").unwrap()
+    };
+    let line = warned(&gate.site);
+    assert!(line["detail"].as_str().unwrap().contains(figure) && line["warning"] == true, "{line}");
+    gate.daemon.take().unwrap().stop();
+    let line = warned(&gate.site);
+    assert!(line["detail"].as_str().unwrap().contains(figure), "{line}");
+    gate.site.configure(|c| c.set("recognition", "threshold", 0.45));
+    let line = warned(&gate.site);
+    assert_eq!((&line["detail"], &line["warning"]), (&json!("0.45 for 1 template"), &json!(false)));
 }

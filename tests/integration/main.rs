@@ -32,6 +32,7 @@ mod device;
 mod disk;
 mod docs;
 mod doors;
+mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;

@@ -127,6 +127,7 @@ fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
         ("ledger_entries", &after["ledger"]["size"]),
         ("roster_version", &after["roster"]["version"]),
         ("roster_templates", &after["roster"]["templates"]),
+        ("roster_match_threshold", &after["roster"]["threshold"]),
         ("clock_synced", &Value::from(u8::from(after["clock"]["synced"] == true))),
         ("disk_total_bytes", &after["disk"]["total_bytes"]),
         ("commits_total", &after["disk"]["commits"]),

@@ -335,3 +335,19 @@ fn a_worker_is_enrolled_at_the_lanes_camera_with_hints_on_what_is_wrong() {
         .gatehouse(&[&other[..], &job, &exit].concat())
         .refused("lane north has no camera for exit");
 }
+
+#[test]
+fn an_enrolment_says_which_further_photo_would_help() {
+    let site = Site::of(Lane::north());
+    let _daemon = site.start();
+    let (a, b) = (photo_of("person_a_2.jpg"), photo_of("person_a_1.jpg"));
+    let one = enroll(&site, "W001", ID_A, &["--consent", "C-1", "--photo", &a]);
+    assert!(one.code == 0 && one.err.contains("hint: one photo"), "{one:?}");
+    let same = site.gatehouse(&["--json", "worker", "photo", "W001", "--add", &a]);
+    assert!(same.err.contains("hint: the photos are all alike"), "{same:?}");
+    assert_eq!(same.json_lines()[0]["advice"], json!({"lacks": "variety"}));
+    let varied = site.gatehouse(&["--json", "worker", "photo", "W001", "--add", &b]);
+    assert_eq!((&*varied.err, &varied.json_lines()[0]["advice"]), ("", &Value::Null));
+    let faceless = enroll(&site, "W002", ID_B, &["--consent", "C-2"]);
+    assert_eq!((faceless.code, &*faceless.err), (0, ""));
+}

@@ -151,6 +151,8 @@ fn stages(
     rounds: usize,
 ) -> anyhow::Result<[Times; 5]> {
     let mut samples: [Vec<Duration>; 5] = Default::default();
+    let rules = &config.recognition;
+    let threshold = rules.threshold.in_force(roster.templates());
     // The first round is not counted, because it makes the detector's plan for this frame size.
     for round in 0..=rounds {
         let began = Instant::now();
@@ -161,7 +163,7 @@ fn stages(
         let face = faces.into_iter().next().context("no face in the frame")?;
         let template = vision.embed(&image, &face)?;
         let embedded = began.elapsed();
-        let found = policy::judge(roster.best(&template), &config.recognition);
+        let found = policy::judge(roster.best(&template), threshold, rules.margin);
         let matched = began.elapsed();
         anyhow::ensure!(matches!(found, policy::Sighted::Worker(_)), "the face was not recognised");
         if round > 0 {

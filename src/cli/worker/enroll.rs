@@ -127,6 +127,13 @@ async fn ask(
     .await
 }
 
+/// Says on stderr which further photo would help.
+fn advise(done: &Enrolled) {
+    if let Some(advice) = &done.advice {
+        eprintln!("hint: {advice}");
+    }
+}
+
 pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::Result<()> {
     let (announced, photos) = read(&arguments.photo)?;
     let live = arguments.live.is_some();
@@ -141,6 +148,7 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
     let request = |confirmed| Request::Enroll(Box::new(Enroll { confirmed, ..enroll.clone() }));
     let done = ask(context, arguments.yes, request, &photos, live).await?;
     show_turned(&done);
+    advise(&done);
     context.print(&done.worker, |w| {
         let Person { id, name, .. } = &w.person;
         match w.templates {
@@ -188,6 +196,7 @@ fn show_turned(done: &Enrolled) {
 
 fn print_updated(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
     show_turned(done);
+    advise(done);
     context.print(done, |done| {
         let Person { id, name, .. } = &done.worker.person;
         let what = match done.result {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use crate::services::{PHOTO_MAX, Photo};
 
 /// Reads a file of at most `most` bytes. Returns `None` if it is larger.
-pub(super) fn bounded(path: &Path, most: u64) -> anyhow::Result<Option<Vec<u8>>> {
+pub(in crate::cli) fn bounded(path: &Path, most: u64) -> anyhow::Result<Option<Vec<u8>>> {
     // To open a pipe without O_NONBLOCK would wait for a writer, perhaps for ever.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let about = file.metadata()?;

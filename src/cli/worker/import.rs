@@ -24,7 +24,10 @@ use self::{
 use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
-    roster::import::{self, Candidate},
+    roster::{
+        Lack,
+        import::{self, Candidate},
+    },
     services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
     words::counted,
 };
@@ -234,7 +237,7 @@ async fn send(
     };
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
-        Ok(Enrolled { worker, result, turned }) => {
+        Ok(Enrolled { worker, result, turned, advice }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -243,7 +246,10 @@ async fn send(
                 _ => None,
             };
             let turned = turned.iter().map(ToString::to_string);
-            let notes: Vec<String> = note.map(str::to_owned).into_iter().chain(turned).collect();
+            // Most rosters have one photo of each worker, which is no news.
+            let advice = advice.filter(|advice| advice.lacks != Lack::Second);
+            let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
+            let notes: Vec<String> = turned.chain(note).collect();
             Ok(Outcome::well(result, worker.templates, notes))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {

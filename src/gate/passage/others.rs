@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 use super::{Action, Ended, Machine, Passage, State};
 use crate::{
     clock::Monotonic,
-    config::Direction,
+    config::{Direction, MatchThreshold},
     gate::{
         claim::{Passing, Sighting},
         pace::Pace,
@@ -64,6 +64,7 @@ pub(super) struct Other {
     looks: u32,
     last: Monotonic,
     score: f32,
+    threshold: MatchThreshold,
     margin: Option<f32>,
     /// The worker that all good looks name.
     named: Option<Arc<Worker>>,
@@ -150,6 +151,7 @@ impl Other {
             looks: 0,
             last: sighting.captured,
             score: 0.0,
+            threshold: sighting.threshold,
             margin: None,
             named: named.clone(),
             remains: false,
@@ -158,6 +160,7 @@ impl Other {
         other.looks = other.looks.saturating_add(1);
         other.last = other.last.max(sighting.captured);
         (other.score, other.margin) = (sighting.sighted.score(), margin);
+        other.threshold = sighting.threshold;
         let name = |worker: &Arc<Worker>| worker.person.id.clone();
         if other.named.as_ref().map(name) != named.as_ref().map(name) {
             other.named = None;
@@ -257,7 +260,7 @@ impl Machine {
         let faces = &self.rules.faces;
         let face = FaceEvidence {
             score: Score::of(other.score),
-            threshold: Score::of(faces.threshold.cosine()),
+            threshold: Score::of(other.threshold.cosine()),
             margin: other.margin.map(Score::of),
             model: faces.model.clone(),
             frames: other.looks,

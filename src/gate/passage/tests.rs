@@ -36,7 +36,6 @@ fn rules() -> Rules {
         pass_within: Duration::from_secs(8),
         require_training: false,
         faces: FaceRules {
-            threshold: MatchThreshold::new(0.5).unwrap(),
             frames_to_agree: FRAMES_TO_AGREE,
             model: "sface".into(),
             cameras: ["v4l2"; 2],
@@ -68,8 +67,19 @@ fn named(id: &str) -> Sighted {
 fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
     let (visit, roster_version, today, photo) = (0, 1, Day::NotBefore(None), None);
-    let (pace, face) = (Pace::default(), FaceSeen::default());
-    Sighting { direction, visit, captured, pace, sighted, roster_version, today, photo, face }
+    let threshold = MatchThreshold::new(0.5).unwrap();
+    Sighting {
+        direction,
+        visit,
+        captured,
+        pace: Pace::default(),
+        sighted,
+        threshold,
+        roster_version,
+        today,
+        photo,
+        face: FaceSeen::default(),
+    }
 }
 
 fn presented(sighting: Sighting, fresh: PassageId) -> Event {
@@ -710,15 +720,10 @@ fn a_stranger_is_denied_once_per_visit_and_a_worker_behind_strangers_still_passe
 
 #[test]
 fn a_face_between_two_workers_is_denied_as_ambiguous() {
-    let rules = crate::config::Recognition {
-        threshold: MatchThreshold::new(0.5).unwrap(),
-        margin: 0.05,
-        min_face_px: 48.0,
-        frames_to_agree: FRAMES_TO_AGREE,
-        liveness: Default::default(),
-    };
+    let threshold = MatchThreshold::new(0.5).unwrap();
     let judged = |score, margin| {
-        policy::judge(Some(Match { worker: worker("A", None), score, margin }), &rules)
+        let found = Match { worker: worker("A", None), score, margin };
+        policy::judge(Some(found), threshold, 0.05)
     };
     assert!(matches!(judged(0.6, Some(0.06)), Sighted::Worker(_)));
     assert!(matches!(judged(0.6, None), Sighted::Worker(_)));

@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     camera::{Layout, Picture, Yuv},
     clock::ManualClock,
-    config::{FaceLimits, MatchThreshold, ModelFiles},
+    config::{FaceLimits, MatchThreshold, ModelFiles, Threshold},
     gate::{lane::PRESENTED, policy::Sighted},
     roster::{Person, Worker},
 };
@@ -94,7 +94,7 @@ fn gate(cameras: usize) -> Gate {
         capacity: Arc::new(Capacity::new(2, cameras, 2)),
         last_trusted: Arc::new(crate::clock::LastTrusted::new(None)),
         rules: Recognition {
-            threshold: MatchThreshold::new(0.5).unwrap(),
+            threshold: MatchThreshold::new(0.5).unwrap().into(),
             margin: 0.05,
             min_face_px: 48.0,
             frames_to_agree: 2,
@@ -153,6 +153,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             captured,
             pace: Pace::default(),
             sighted: Sighted::Stranger { score: 0.1 },
+            threshold: MatchThreshold::new(0.5).unwrap(),
             roster_version: 1,
             photo: None,
             today: Day::NotBefore(None),
@@ -250,6 +251,26 @@ fn a_stranger_gets_enough_sightings_for_a_denial_within_a_second() {
         sightings.iter().all(|s| matches!(s.sighted, Sighted::Stranger { .. }) && s.visit == 1)
     );
     assert!(gate.seen(0).settled > 0);
+}
+
+#[test]
+fn the_threshold_follows_the_roster_from_one_look_to_the_next() {
+    let mut gate = gate(1);
+    gate.vision_pool.rules.threshold = Threshold::ByRoster;
+    let few = gate.vision_pool.roster.borrow().clone();
+    let (publish, roster) = channel::channel(few.clone());
+    gate.vision_pool.roster = roster;
+    let seen = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert!(seen.threshold.cosine() == 0.45 && seen.sighted.named().is_some(), "{seen:?}");
+    let mut values = [0.0; crate::vision::TEMPLATE_LEN];
+    values[0] = 1.0;
+    let face = crate::vision::Template::from_slice(&values).unwrap();
+    let worker = Worker { templates: 999, ..(*few.workers()[0]).clone() };
+    let id = "W002".parse().unwrap();
+    let many = few.with(2, &id, Some((worker, vec![face; 999])));
+    publish.send(Arc::new(many)).unwrap();
+    let seen = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert_eq!((seen.threshold.cosine(), seen.roster_version), (0.492, 2));
 }
 
 #[test]

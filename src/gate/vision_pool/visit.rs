@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::{
     clock::Monotonic,
+    config::MatchThreshold,
     gate::{
         pace::{GAP, Pace},
         visit::Agreement,
@@ -219,6 +220,17 @@ impl Visits {
         visit.waits_from = at;
         visit.embedded = Some(at);
         Use::Embed(chosen)
+    }
+
+    /// Returns the mean of a good look and of the visit's kept looks that are like it; `None` if there
+    /// are no such looks. One person's looks differ by chance, and their mean is nearer to the
+    /// person's photos. `same`: minimum similarity of two looks at one person, which a person who
+    /// takes the place of another one does not reach.
+    pub(super) fn mean(&self, look: &Template, same: MatchThreshold) -> Option<Template> {
+        let kept = self.current.iter().flat_map(|visit| &visit.kept);
+        let mut alike = kept.filter(|kept| kept.cosine(look) >= same.cosine()).peekable();
+        alike.peek()?;
+        Template::mean(alike.chain([look]))
     }
 
     /// Records an embedded look. Returns the number of its visit.

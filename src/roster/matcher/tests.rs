@@ -21,16 +21,72 @@ fn any_template() -> impl Strategy<Value = Template> {
         .prop_map(template)
 }
 
+/// Returns the score as its definition says it, with the mean template written out.
+fn plain_score(templates: &[Template], probe: &Template) -> Option<f32> {
+    let nearest = templates.iter().map(|t| t.cosine(probe)).reduce(f32::max)?;
+    let sum = (0..TEMPLATE_LEN).map(|i| templates.iter().map(|t| t.as_slice()[i]).sum());
+    let mean = template(sum.collect()).cosine(probe);
+    Some((1.0 - SHARE_OF_MEAN) * nearest + SHARE_OF_MEAN * mean)
+}
+
+/// Returns a template at an angle in the plane of the first two axes.
+fn at(degrees: f32) -> Template {
+    let mut numbers = vec![0.0; TEMPLATE_LEN];
+    (numbers[1], numbers[0]) = degrees.to_radians().sin_cos();
+    template(numbers)
+}
+
+fn near(a: f32, b: f32) -> bool {
+    (a - b).abs() < 1e-6
+}
+
+#[test]
+fn a_single_template_scores_its_cosine_and_several_also_their_mean() {
+    let roster =
+        Roster::new(1, vec![(worker(0), vec![at(0.0)]), (worker(1), vec![at(90.0), at(150.0)])]);
+    let single = roster.best(&at(-60.0)).unwrap();
+    assert!(single.worker.person.id.as_str() == "W000" && near(single.score, 0.5), "{single:?}");
+    let middle = roster.best(&at(120.0)).unwrap();
+    let score = (1.0 - SHARE_OF_MEAN) * 30_f32.to_radians().cos() + SHARE_OF_MEAN;
+    assert!(middle.worker.person.id.as_str() == "W001" && near(middle.score, score), "{middle:?}");
+    assert!(near(middle.margin.unwrap(), score + 0.5), "{middle:?}");
+}
+
+#[test]
+fn templates_without_a_mean_never_score_above_the_nearest() {
+    let roster = Roster::new(1, vec![(worker(0), vec![at(0.0), at(180.0)])]);
+    for degrees in [0.0, 37.0, 90.0, 181.0] {
+        let (face, id) = (at(degrees), worker(0).person.id);
+        let found = roster.best(&face).unwrap();
+        assert!(found.score <= roster.likeness(&id, &face).unwrap() + 1e-3, "{found:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_nearest_but_one_equals_the_first_of_all_sorted_cosines(
+        faces in proptest::collection::vec(proptest::collection::vec(any_template(), 0..4), 1..8),
+        probe in any_template(),
+    ) {
+        let roster = Roster::new(1, faces.iter().enumerate().map(|(i, t)| (worker(i), t.clone())).collect());
+        let own = worker(0).person.id;
+        let others = faces.iter().skip(1).flatten().map(|t| t.cosine(&probe)).reduce(f32::max);
+        let found = roster.nearest_but(&probe, &own);
+        prop_assert_eq!(found.is_some(), others.is_some());
+        if let (Some((worker, cosine)), Some(wanted)) = (found, others) {
+            prop_assert!((cosine - wanted).abs() < 1e-5);
+            prop_assert_eq!(roster.likeness(&worker.person.id, &probe), Some(cosine));
+        }
+    }
+
     #[test]
     fn the_best_match_equals_the_first_of_all_sorted_scores(
         faces in proptest::collection::vec(proptest::collection::vec(any_template(), 0..4), 0..12),
         probe in any_template(),
     ) {
         let roster = Roster::new(1, faces.iter().enumerate().map(|(i, t)| (worker(i), t.clone())).collect());
-        let mut best: Vec<(f32, usize)> = faces.iter().enumerate()
-            .filter_map(|(i, t)| t.iter().map(|t| t.cosine(&probe)).reduce(f32::max).map(|s| (s, i)))
-            .collect();
+        let mut best: Vec<(f32, usize)> =
+            faces.iter().enumerate().filter_map(|(i, t)| Some((plain_score(t, &probe)?, i))).collect();
         best.sort_by(|a, b| b.0.total_cmp(&a.0));
         match roster.best(&probe) {
             None => prop_assert!(best.is_empty()),
@@ -69,6 +125,7 @@ proptest! {
         prop_assert_eq!(&roster.workers, &whole.workers);
         prop_assert_eq!(&roster.owners, &whole.owners);
         prop_assert_eq!(&*roster.templates, &*whole.templates);
+        prop_assert_eq!(&roster.lengths, &whole.lengths);
         let best = |r: &Roster| r.best(&probe).map(|m| (m.worker, m.score, m.margin));
         prop_assert_eq!(best(&roster), best(&whole));
         for w in roster.workers() {

@@ -272,3 +272,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_mean_of_a_visit_is_of_good_looks_that_are_alike_and_of_no_other_person() {
+    /// A look at a person, turned away from the person's photo by chance.
+    fn look(person: usize, chance: usize, turned: f32) -> Template {
+        let mut values = [0.0; TEMPLATE_LEN];
+        (values[chance], values[person]) = turned.to_radians().sin_cos();
+        Template::from_slice(&values).unwrap()
+    }
+    let same = MatchThreshold::new(0.45).unwrap();
+    let (photo, mut visits) = (template(0), Visits::default());
+    follows(&mut visits, 0, 100.0, 80.0);
+    assert_eq!(visits.mean(&look(0, 10, 45.0), same), None, "no look before");
+    visits.embedded(ms(0), true, look(0, 10, 45.0), None);
+    let second = look(0, 11, 45.0);
+    let mean = visits.mean(&second, same).unwrap();
+    assert!(mean.cosine(&photo) > second.cosine(&photo) + 0.05, "{}", mean.cosine(&photo));
+    // A poor look is kept by no visit, and the next person is averaged with no one.
+    visits.embedded(ms(67), false, look(0, 12, 80.0), None);
+    assert_eq!(visits.mean(&second, same), Some(mean));
+    assert_eq!(visits.mean(&look(1, 10, 45.0), MatchThreshold::new(0.51).unwrap()), None);
+    // A face that jumps begins another visit.
+    follows(&mut visits, 134, 900.0, 80.0);
+    assert_eq!(visits.mean(&second, same), None);
+}
