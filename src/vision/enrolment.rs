@@ -119,7 +119,7 @@ impl Vision {
                 any |= !faces.is_empty();
                 let mut upright = false;
                 for face in faces.iter().take(EXAMINED) {
-                    upright = upright || self.is_upright(&turned, face)?;
+                    upright = upright || self.is_upright(&turned, face, *turn)?;
                 }
                 match (upright, faces.len(), faces.pop()) {
                     (true, 1, Some(face)) => return Ok((*turn, face)),
