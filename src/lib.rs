@@ -43,6 +43,7 @@
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
+//! | [`reader`] | card readers: a file a protocol, the serial line of each, a simulated SAM |
 //! | [`config`] | strict TOML to domain types |
 //! | [`store`] | the one database and its one writer thread; sealing and signing keys; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
@@ -162,6 +163,7 @@ pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod memory;
+pub mod reader;
 pub mod roster;
 pub mod services;
 pub(crate) mod status;

@@ -159,7 +159,7 @@ impl Debouncer {
     fn timeout(&self, what: AlarmWhat) -> Duration {
         match what {
             AlarmWhat::Link => self.limits.link_down,
-            AlarmWhat::Camera | AlarmWhat::Turnstile => self.limits.device_down,
+            AlarmWhat::Camera | AlarmWhat::Reader | AlarmWhat::Turnstile => self.limits.device_down,
             AlarmWhat::Outbox => OLD_FOR,
             AlarmWhat::Certificate
             | AlarmWhat::CertificateEnded

@@ -1,6 +1,7 @@
 //! `gatehouse check`: checks each part by itself, and prints a line for each: ok, or the problem
 //! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
+mod cards;
 mod machine;
 mod secrets;
 mod upstream;
@@ -27,7 +28,7 @@ use crate::{
         vision_pool::{self, probe},
     },
     roster,
-    status::{Part, Status, threshold_low},
+    status::{Part, ReaderStatus, Status, threshold_low},
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
@@ -66,8 +67,19 @@ impl Lines {
     }
 }
 
-pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+#[derive(clap::Args)]
+pub(super) struct Check {
+    /// Only listen to this reader for 10 s, and show the cards that it reads; needs the port, so
+    /// stop the daemon first
+    #[arg(long, value_name = "NAME")]
+    reader: Option<String>,
+}
+
+pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
+    if let Some(name) = check.reader {
+        return listen(context, &config, &name).await;
+    }
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     let mut lines = Lines::default();
@@ -130,6 +142,11 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
             let name = format!("camera {}/{}", lane.name, camera.direction);
             lines.add(name.clone(), source(name, camera, running).await);
         }
+        for reader in &lane.readers {
+            let shown = status.as_ref().and_then(|status| shown(status, &reader.name));
+            let found = cards::check(reader, running, shown, clock.clone()).await;
+            lines.add(format!("reader {}", reader.name), found);
+        }
     }
     if config.lanes.is_empty() {
         lines.add("lanes", Err(super::status::NO_LANE.to_owned()));
@@ -170,6 +187,33 @@ fn speed(
     let capacity = Capacity::new(vision_pool::workers(), cameras, rules.frames_to_agree);
     capacity.observe(clock.monotonic(), look);
     Ok((capacity, look))
+}
+
+/// Shows what a reader reads.
+async fn listen(context: &Context, config: &Config, name: &str) -> anyhow::Result<ExitCode> {
+    let mut readers = config.lanes.iter().flat_map(|lane| &lane.readers);
+    let Some(reader) = readers.clone().find(|reader| reader.name == name) else {
+        let names: Vec<_> = readers.by_ref().map(|reader| reader.name.as_str()).collect();
+        anyhow::bail!("there is no reader {name:?} in the configuration; there are: {names:?}");
+    };
+    if UnixStream::connect(&config.control.socket).await.is_ok() {
+        anyhow::bail!(
+            "the daemon uses reader {name}: stop it first, or see `gatehouse lane watch`, which \
+             shows each card that a lane gets"
+        );
+    }
+    let clock = Arc::new(SystemClock::new()?);
+    let said = |detail: String| {
+        let line = Line { check: format!("reader {name}"), ok: true, warning: false, detail };
+        context.print(&line, |line| format!("{}: {}", line.check, line.detail))
+    };
+    let read = cards::listen(reader, clock, said).await?;
+    Ok(if read { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the reader as the daemon shows it.
+fn shown<'s>(status: &'s Status, reader: &str) -> Option<&'s ReaderStatus> {
+    status.lanes.iter().flat_map(|lane| &lane.readers).find(|shown| shown.name == reader)
 }
 
 fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {

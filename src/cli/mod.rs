@@ -83,9 +83,10 @@ enum Command {
     Demo,
     /// Check the configuration, models, devices, storage, clock and upstreams; needs no daemon
     #[command(
-        after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml"
+        after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml\n  \
+                      gatehouse check --reader north-card"
     )]
-    Check,
+    Check(check::Check),
     /// Show the daemon's state and what needs attention
     #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
     Status,
@@ -314,7 +315,7 @@ pub fn main() -> ExitCode {
             Command::Run => run::run(&context).await,
             #[cfg(feature = "demo")]
             Command::Demo => demo::run(&context).await,
-            Command::Check => check::run(&context).await,
+            Command::Check(check) => check::run(&context, check).await,
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,
             Command::Roster(command) => roster::run(&context, command).await,

@@ -1,5 +1,6 @@
 //! `gatehouse worker …`: asks the daemon to change or show the roster, and prints its answer.
 
+mod card;
 mod enroll;
 pub(super) mod file;
 mod import;
@@ -76,6 +77,12 @@ pub(super) enum Command {
         #[arg(long, default_value = "resumed")]
         reason: String,
     },
+    /// List a worker's cards, give the worker a card, take it back, or mark it as lost
+    #[command(after_help = "Examples:
+  gatehouse worker card W001 --add 0000662316
+  gatehouse worker card W001 --lost 010,06956
+  gatehouse worker card W001")]
+    Card(card::Card),
     /// Remove a worker from the roster. Templates and photos are erased at once; attendance stays
     #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
     Remove(Remove),
@@ -111,6 +118,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Resume { id, reason } => {
             set_state(context, SetState { id, state: State::Active, reason }).await?;
         }
+        Command::Card(card) => card::run(context, card).await?,
         Command::Remove(remove) => {
             let removed: Removed = context.ask(&Request::Remove(remove)).await?;
             context.print(&removed, |Removed { id, .. }| {

@@ -10,9 +10,12 @@ use super::{
     value::{Checked, Wrong, wrong},
     written::Written,
 };
-use crate::turnstile::{
-    TurnstileDriver, drivers,
-    settings::{FireSignal, Keys, OF_THE_LANE},
+use crate::{
+    reader::{Reader, ReaderDriver},
+    turnstile::{
+        TurnstileDriver, drivers,
+        settings::{FireSignal, Keys, OF_THE_LANE},
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -27,6 +30,7 @@ pub struct Lane {
     pub fire_signal: FireSignal,
     pub turnstile: TurnstileDriver,
     pub cameras: Vec<Camera>,
+    pub readers: Vec<Reader>,
 }
 
 pub(super) fn lanes(
@@ -62,12 +66,24 @@ pub(super) fn lanes(
         let fire_input = table.fire_input.as_ref().and_then(toml::Value::as_integer);
         let fire_input = fire_input.and_then(|input| u16::try_from(input).ok());
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
-        let (cool_down, cameras) = (table.cool_down_s, table.camera);
-        let lane =
-            Lane { name, cool_down, pass_within, fire_input, fire_signal, turnstile, cameras };
+        for (j, reader) in table.reader.iter_mut().enumerate() {
+            complete_reader(reader, written, &at(&format!("reader[{j}]")))?;
+        }
+        let (cool_down, cameras, readers) = (table.cool_down_s, table.camera, table.reader);
+        let lane = Lane {
+            name,
+            cool_down,
+            pass_within,
+            fire_input,
+            fire_signal,
+            turnstile,
+            cameras,
+            readers,
+        };
         check_shared_line(i, &lane, &lanes)?;
         lanes.push(lane);
     }
+    check_readers(&lanes)?;
     Ok(lanes)
 }
 
@@ -94,6 +110,49 @@ fn turnstile(
         keys.table.extend(value.map(|value| (key.to_owned(), value)));
     }
     TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
+}
+
+/// Fills in and checks the keys of a reader.
+fn complete_reader(reader: &mut Reader, written: &Written<'_>, at: &str) -> Checked<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !(1..=64).contains(&reader.name.len()) || !reader.name.chars().all(allowed) {
+        let message = format!("{:?} must be 1 to 64 of A-Z, a-z, 0-9, - and _", reader.name);
+        return wrong(format!("{at}.name"), message);
+    }
+    let key = format!("{at}.card_format");
+    if reader.driver != ReaderDriver::Line && written.has(&key) {
+        return wrong(key, "belongs to driver = \"line\"; the other drivers have one format");
+    }
+    written.absolute(&mut reader.port);
+    Ok(())
+}
+
+/// Checks that each reader has its own name and its own port.
+fn check_readers(lanes: &[Lane]) -> Checked<()> {
+    let mut others: Vec<&Reader> = Vec::new();
+    for (i, lane) in lanes.iter().enumerate() {
+        for (j, reader) in lane.readers.iter().enumerate() {
+            let at = |key: &str| format!("lane[{i}].reader[{j}].{key}");
+            if others.iter().any(|other| other.name == reader.name) {
+                let name = &reader.name;
+                let message = format!("{name:?} occurs twice; each reader has its own name");
+                return wrong(at("name"), message);
+            }
+            let port = reader.port.display();
+            if let Some(other) = others.iter().find(|other| other.port == reader.port) {
+                return wrong(at("port"), format!("{port} is the port of reader {:?}", other.name));
+            }
+            let here =
+                |l: &&Lane| l.turnstile.place().is_some_and(|(line, _)| line.port == reader.port);
+            if let Some(other) = lanes.iter().find(here) {
+                let message =
+                    format!("{port} is the port of the turnstile of lane {:?}", other.name);
+                return wrong(at("port"), message);
+            }
+            others.push(reader);
+        }
+    }
+    Ok(())
 }
 
 /// Checks that lanes on one line have the same protocol, the same speed and different addresses.

@@ -9,7 +9,10 @@ use super::{
     RosterRules, Site, Storage, Upstream,
     value::{self, keys},
 };
-use crate::turnstile::{drivers, settings::FireSignal};
+use crate::{
+    reader::Reader,
+    turnstile::{drivers, settings::FireSignal},
+};
 
 /// The table `[[lane]]`. Some of its keys belong to the turnstile's driver.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,6 +30,8 @@ pub(super) struct LaneTable {
     pub(super) turnstile: toml::Table,
     #[serde(default)]
     pub(super) camera: Vec<Camera>,
+    #[serde(default)]
+    pub(super) reader: Vec<Reader>,
 }
 
 fn cool_down() -> Duration {
@@ -38,7 +43,7 @@ fn pass_within() -> Duration {
 }
 
 /// Each table with the keys below its header. A key that is itself a table has an entry of its own.
-pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 15]> = LazyLock::new(|| {
     [
         ("", keys::<Config>()),
         ("site", keys::<Site>()),
@@ -50,6 +55,7 @@ pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(||
         ("lane", keys::<LaneTable>()),
         ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
         ("lane.camera", keys::<Camera>()),
+        ("lane.reader", keys::<Reader>()),
         ("upstream", keys::<Upstream>()),
         ("control", keys::<Control>()),
         ("metrics", keys::<Metrics>()),

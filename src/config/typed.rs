@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The tables that may occur several times.
-const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
+const SEVERAL: [&str; 4] = ["lane", "lane.camera", "lane.reader", "upstream"];
 
 /// Splits a key into its table and its own name: `lane[0].turnstile.port` is `lane.turnstile`,
 /// `port`.

@@ -103,6 +103,8 @@ impl Connection<'_> {
             Request::SetState(set_state) => {
                 self.done(services.set_state(set_state, by).await?).await
             }
+            Request::ChangeCard(change) => self.done(services.change_card(change, by).await?).await,
+            Request::Cards { id } => self.done(services.cards(id).await?).await,
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);

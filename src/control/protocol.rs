@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, ExportQuery,
-        Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
-        Withdraw, WorkerQuery,
+        Addition, AttendanceQuery, ChangeCard, ConfirmRoster, Dispute, Enroll, EvidenceQuery,
+        ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState,
+        Update, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -29,6 +29,11 @@ pub enum Request {
     Remove(Remove),
     Workers(WorkerQuery),
     Worker {
+        id: WorkerId,
+    },
+    ChangeCard(ChangeCard),
+    /// A worker's cards, with their numbers.
+    Cards {
         id: WorkerId,
     },
     /// The latest entries on a worker that are no attendance.

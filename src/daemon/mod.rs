@@ -44,15 +44,18 @@ use crate::{
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
     gate::{
+        self,
         lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
         pace::Capacity,
         passage::{Health, Rules},
+        reader::{Desk, ReaderFeed},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
     ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
-    services::{CameraPanel, Checker, LanePanel, Services},
+    reader,
+    services::{CameraPanel, Checker, LanePanel, ReaderPanel, Services},
     status,
     store::{
         Store, StoreThread,
@@ -324,6 +327,18 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("deletion", &ended, deleting);
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
     keep("the alarms' task", &ended, keeper.run(cancel.clone()));
+
+    let desk = Desk {
+        roster: services.roster.subscribe(),
+        sealer: services.store.sealer().clone(),
+        clock: clock.clone(),
+        last_trusted: last_trusted.clone(),
+        timezone: config.site.timezone.clone(),
+    };
+    for feed in parts.readers {
+        let desk = desk.clone();
+        keep("a reader", &ended, gate::reader::run(feed, desk, cancel.clone()));
+    }
 
     let vision_pool = VisionPool {
         feeds: parts.feeds,

@@ -24,6 +24,7 @@ pub(super) struct Parts {
     pub(super) feeds: Vec<CameraFeed>,
     pub(super) captures: Vec<thread::JoinHandle<()>>,
     pub(super) turnstiles: Vec<JoinHandle<()>>,
+    pub(super) readers: Vec<ReaderFeed>,
     pub(super) taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
 }
 
@@ -91,6 +92,14 @@ impl Parts {
                 slot,
             });
         }
+        let mut readers = Vec::new();
+        for reader in &lane.readers {
+            let (readings, state) = reader::spawn(reader, built.clock.clone(), cancel.clone());
+            let (name, direction) = (reader.name.clone(), reader.direction);
+            let panel = ReaderPanel { name: name.clone(), direction, driver: reader.driver, state };
+            self.readers.push(ReaderFeed { name, direction, lane: presents.clone(), readings });
+            readers.push(panel);
+        }
         let task = lane::LaneTask {
             rules,
             confirms,
@@ -129,6 +138,7 @@ impl Parts {
             turnstile: turnstile_state,
             fire_input: lane.fire_input,
             cameras,
+            readers,
             watchers,
         });
         Ok(())

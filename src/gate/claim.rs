@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Evidence},
+    ledger::{Actor, Evidence, Flag},
     roster::{Day, Person, Worker, WorkerId},
 };
 
@@ -56,6 +56,7 @@ pub struct Claim {
     /// The worker, or the reason why there is none.
     pub who: Result<Arc<Worker>, Reason>,
     pub evidence: Vec<Evidence>,
+    pub flags: Vec<Flag>,
     /// The visit before a camera; `None` for a reader.
     pub visit: Option<u64>,
     /// Time of the last piece of evidence.

@@ -131,7 +131,7 @@ impl LaneState {
                 self.commit_errors += 1;
                 self.last_error = Some(error.clone());
                 // On a full disk a denial may fail while attendance can still be committed.
-                if !matches!(kind, "denial" | "tailgate" | "other_face") {
+                if !matches!(kind, "denial" | "tailgate" | "other_face" | "several_cards") {
                     self.failing.get_or_insert((now, now)).1 = now;
                 }
             }

@@ -3,7 +3,8 @@
 //! In: frames from the cameras' slots, requests for a manual release, the turnstile's events.
 //! Out: ledger entries, and releases in answer to their commits. `visit` (agreement of sightings),
 //! `policy` and `passage` decide and touch nothing; `pace` has their timeouts, and `refusal` their
-//! sentences. `vision_pool` (the vision workers) and `lane` (one task for each lane) carry out the
+//! sentences. `vision_pool` (the vision workers), `reader` (one task for
+//! each reader) and `lane` (one task for each lane) carry out the
 //! decisions.
 
 pub mod claim;
@@ -11,6 +12,7 @@ pub mod lane;
 pub mod pace;
 pub mod passage;
 pub mod policy;
+pub mod reader;
 mod refusal;
 pub mod vision_pool;
 pub mod visit;

@@ -35,6 +35,7 @@ mod others;
 mod outcome;
 mod requests;
 pub(super) mod sensor;
+mod shown;
 mod taken;
 mod turnstile;
 mod yielding;
@@ -49,6 +50,7 @@ use self::{
     others::{OTHER_FACES, Others},
     outcome::{Ended, Open},
     sensor::Sensor,
+    shown::Shown,
     yielding::Aside,
 };
 pub use self::{
@@ -151,6 +153,7 @@ pub struct Machine {
     other_faces: Budget<OTHER_FACES>,
     cooling: CoolDown,
     denied: Denials,
+    shown: Shown,
     pub counters: Counters,
 }
 
@@ -175,6 +178,7 @@ impl Machine {
             other_faces: Budget::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
+            shown: Shown::default(),
             counters: Counters::default(),
         }
     }

@@ -73,6 +73,10 @@ words! {
         Barred = "barred",
         /// The worker has no safety training, and the site requires it.
         TrainingMissing = "training_missing",
+        /// The card is no worker's.
+        CardUnknown = "card_unknown",
+        /// The worker lost the card.
+        CardLost = "card_lost",
         /// The lane is closed for entry.
         LaneClosed = "lane_closed",
     }

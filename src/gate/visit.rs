@@ -147,6 +147,7 @@ impl Visit {
             direction: sighting.direction,
             who,
             evidence: vec![Evidence::Face(face)],
+            flags: Vec::new(),
             visit: Some(sighting.visit),
             captured: sighting.captured,
             roster_version: sighting.roster_version,

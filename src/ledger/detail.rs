@@ -211,6 +211,7 @@ const ENGLISH: &[(&str, &str)] = &[
         "1 record has waited for {age_s:seconds}, and the link is down: check the link",
     ),
     ("over", "over after {lasted_s:seconds}"),
+    ("reader_error", "{problem}"),
     ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
     (
         "records_wait",

@@ -143,6 +143,8 @@ impl Flag {
     pub const OTHER_FACE: Flag = Flag(Cow::Borrowed("other_face"));
     /// The passage sensor has not shown lately that it works, or shows that it does not.
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
+    /// The worker had lost the card that opened the exit.
+    pub const CARD_LOST: Flag = Flag(Cow::Borrowed("card_lost"));
     /// The clock was not trusted, and the decision depended on it.
     pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));
     /// The roster was older than it should be.

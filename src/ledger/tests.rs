@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::{Erased, Person, State, Terms, WorkerId},
+    roster::{CardChange, Erased, Person, State, Terms, WorkerId},
     store::{Priority, PublicKey, Store, open},
 };
 
@@ -209,6 +209,17 @@ fn one_of_each_kind() -> Vec<Entry> {
     };
     let problem = |code, text: &str| Detail::new(code).with("problem", text);
     let lasted = |code| Detail::new(code).with("lasted_s", 200_u64);
+    let card =
+        |what| Card { worker: person().id, what, commitment: [0xca; 32], by: by(Via::Socket) };
+    let several = |person| SeveralCards {
+        lane: lane(),
+        direction: Direction::Entry,
+        person,
+        evidence: vec![Evidence::Card(CardEvidence {
+            reader: "north-card".into(),
+            commitment: [0xca; 32],
+        })],
+    };
     let bodies: Vec<Body> = vec![
         Boot { version: "0.1.0".into() }.into(),
         ConfigChange { config_sha256: [0xcf; 32] }.into(),
@@ -405,6 +416,10 @@ fn one_of_each_kind() -> Vec<Entry> {
         confirmation(Some("compared with the list of October")).into(),
         Withdrawal { withdraws: CAUSE, reason: "it was he after all".into(), by: by(Via::Socket) }
             .into(),
+        card(CardChange::Added).into(),
+        card(CardChange::Lost).into(),
+        several(Some(person())).into(),
+        several(None).into(),
     ];
     (0..)
         .zip(bodies)

@@ -1,7 +1,7 @@
 //! Copies the readable workers of a damaged database to a new one.
 //!
 //! In: the damaged database, and a transaction on the new one. Out: the number of workers copied
-//! and lost. Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
+//! and lost. Touches: the tables `worker`, `template`, `photo`, `card`, and `roster_version` in `meta`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,7 +83,10 @@ fn one(
     if !(forgotten || opens("identity", 0, worker.get("identity"))) || lost {
         return Ok(false);
     }
-    let copies = [("worker", vec![worker]), ("template", templates), ("photo", photos)];
+    // An older database has no cards. Those that cannot be read are lost.
+    let cards = rows(old, "card", "worker", id).unwrap_or_default();
+    let copies =
+        [("worker", vec![worker]), ("template", templates), ("photo", photos), ("card", cards)];
     let copy = || -> rusqlite::Result<()> {
         for (table, row) in
             copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))

@@ -6,6 +6,7 @@
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod advice;
+mod cards;
 mod carry_over;
 mod day;
 mod erasing;
@@ -22,6 +23,10 @@ use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
 pub use advice::{Advice, Lack};
+pub use cards::{
+    CARDS_MAX, CardChange, CardShown, LOST_MAX, Token, TokenKind, card_lookup, cards, change_card,
+    id_card_lookup,
+};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -70,6 +75,18 @@ pub enum RosterError {
          under another id"
     )]
     Damaged(WorkerId),
+    #[error(
+        "this card belongs to worker {other}{}; take it back first, with `gatehouse worker card \
+         {other} --remove NUMBER`",
+        if *.lost { ", who lost it" } else { "" }
+    )]
+    CardTaken { other: WorkerId, lost: bool },
+    #[error("this card of worker {id} is {change} already")]
+    CardUnchanged { id: WorkerId, change: CardChange },
+    #[error("worker {0} has no such card; see `gatehouse worker card {0}`")]
+    NoSuchCard(WorkerId),
+    #[error("worker {id} has {most} of these cards, the maximum; take one back first")]
+    TooManyCards { id: WorkerId, most: usize },
     #[error("{field}: {problem}")]
     Invalid { field: &'static str, problem: String },
     /// All faults of one person's data.
@@ -212,6 +229,9 @@ pub struct Worker {
     pub state_reason: Option<String>,
     /// Number of templates.
     pub templates: u32,
+    /// What a reader may read of the worker; only in the gates' snapshot.
+    #[serde(skip)]
+    pub tokens: Vec<Token>,
 }
 
 words! {
@@ -242,7 +262,7 @@ impl Worker {
     /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
-        Worker { person, terms, state, state_reason: None, templates: 0 }
+        Worker { person, terms, state, state_reason: None, templates: 0, tokens: Vec::new() }
     }
 
     /// Returns the worker's standing. While the clock is not trusted, only an admission that had

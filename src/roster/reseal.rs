@@ -1,16 +1,20 @@
 //! Seals the roster's sealed values with another key.
 //!
 //! In: the old and the new key. Out: the number of values sealed and of damaged values. Touches:
-//! the tables `worker`, `template` and `photo`.
+//! the tables `worker`, `template`, `photo` and `card`.
 
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::{
     Identity, RosterError,
+    cards::card_lookup,
     rows::{lookup, seal_context},
 };
-use crate::store::{SealError, Sealer};
+use crate::{
+    reader::CardNumber,
+    store::{SealError, Sealer},
+};
 
 /// Number of values that were sealed again, and of damaged values. A damaged value could not be
 /// opened and stays as it is.
@@ -42,6 +46,7 @@ pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<Reseal
     for table in ["template", "photo"] {
         faces(tx, old, new, table, &mut done)?;
     }
+    cards(tx, old, new, &mut done)?;
     Ok(done)
 }
 
@@ -92,6 +97,30 @@ fn faces(
         if let Some(plain) = done.count(old, &context, &sealed) {
             update.execute(params![worker, ordinal, new.seal(&context, &plain)?])?;
         }
+    }
+    Ok(())
+}
+
+/// Seals the cards again. Their keyed hashes change too, so all are read first: at most three in
+/// force for each worker.
+fn cards(
+    tx: &Transaction<'_>,
+    old: &Sealer,
+    new: &Sealer,
+    done: &mut Resealed,
+) -> Result<(), RosterError> {
+    let mut all = tx.prepare("SELECT lookup, sealed FROM card")?;
+    let rows =
+        all.query_map([], |row| Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+    let mut update = tx.prepare("UPDATE card SET lookup = ?2, sealed = ?3 WHERE lookup = ?1")?;
+    let context = |lookup: [u8; 32]| seal_context("card", hex::encode(lookup), 0);
+    for (before, sealed) in rows {
+        let Some(plain) = done.count(old, &context(before), &sealed) else { continue };
+        let text = std::str::from_utf8(&plain).ok();
+        let Some(number) = text.and_then(CardNumber::from_canonical) else { continue };
+        let after = card_lookup(new, number);
+        update.execute(params![before, after, new.seal(&context(after), &plain)?])?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
+    cards,
 };
 use crate::{
     store::{Sealer, photo_store},
@@ -214,6 +215,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
     on_the_roster(tx, changed, id)?;
     let erased = erase(tx, id)?;
     photo_store::erase(tx, id.as_str())?;
+    cards::delete(tx, id)?;
     raise_version(tx)?;
     Ok(erased)
 }
@@ -281,6 +283,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         state: State::from_word(&state).unwrap_or(State::Active),
         state_reason: row.get(12)?,
         templates: row.get(13)?,
+        tokens: Vec::new(),
     })
 }
 
@@ -317,6 +320,13 @@ pub fn list(
         last = id.parse().ok().or(last);
     }
     Ok(Page { workers, next: last.filter(|_| count >= limit) })
+}
+
+/// Fails where there is no worker with this id, or no longer.
+pub(super) fn must_be_on_roster(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
+    let sql = "SELECT 1 FROM worker WHERE id = ?1 AND state <> 'removed'";
+    let found = tx.query_row(sql, [id.as_str()], |_| Ok(())).optional()?;
+    on_the_roster(tx, found.iter().count(), id)
 }
 
 /// Fails where there is no worker with this id and never was.
@@ -362,10 +372,11 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
     let mut damaged = 0;
     let mut filled = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(worker) = unless_damaged(&id, read_worker(tx, &id))? else {
+        let Some(mut worker) = unless_damaged(&id, read_worker(tx, &id))? else {
             damaged += 1;
             continue;
         };
+        worker.tokens = cards::tokens(tx, &id)?;
         let (faces, lost) = templates(tx, sealer, &id, model)?;
         damaged += lost;
         filled.push((worker, faces));
@@ -384,8 +395,11 @@ pub fn load_one(
     id: &WorkerId,
 ) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
     let worker = unless_damaged(id.as_str(), read_worker(tx, id.as_str()).optional())?.flatten();
-    let worker = worker.filter(|worker| worker.state != State::Removed);
-    worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
+    let Some(mut worker) = worker.filter(|worker| worker.state != State::Removed) else {
+        return Ok(None);
+    };
+    worker.tokens = cards::tokens(tx, id.as_str())?;
+    Ok(Some((worker, templates(tx, sealer, id.as_str(), model)?.0)))
 }
 
 /// Returns what was read of a worker. Returns `None`, and logs an error, where it is damaged.

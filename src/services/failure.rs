@@ -175,6 +175,10 @@ impl From<RosterError> for Failure {
             RosterError::IdTaken(_) | RosterError::IdRetired(_) => (Code::Duplicate, Some("id")),
             RosterError::IdentityTaken(_) => (Code::Duplicate, Some("id-number")),
             RosterError::Full { .. } => (Code::Full, None),
+            RosterError::CardTaken { .. } => (Code::Duplicate, Some("number")),
+            RosterError::CardUnchanged { .. } => (Code::Unchanged, Some("number")),
+            RosterError::NoSuchCard(_) => (Code::Invalid, Some("number")),
+            RosterError::TooManyCards { .. } => (Code::TooMany, Some("number")),
             RosterError::Damaged(_) => (Code::Damaged, None),
             RosterError::Invalid { field, .. } => (Code::Invalid, Some(*field)),
         };

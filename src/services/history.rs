@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     attendance::{EventRecord, Reckoned},
-    ledger::{Amendment, Body, Enrolment, Erasure, Removal, StateChange, Stored, commitment},
+    ledger::{Amendment, Body, Card, Enrolment, Erasure, Removal, StateChange, Stored, commitment},
     roster::{Erased, Identity, Person, State, Terms, starred},
 };
 
@@ -134,6 +134,9 @@ impl Past {
                 let before = std::mem::replace(&mut self.state, Value::text(State::Removed.word()));
                 changes.add("state", before, Value::text(State::Removed.word()));
                 self.erased(*erased, &mut changes);
+            }
+            Body::Card(Card { what, .. }) => {
+                changes.add("card", Value::Null, Value::text(what));
             }
             Body::Erasure(Erasure { erased, .. }) => self.erased(*erased, &mut changes),
             _ => {}

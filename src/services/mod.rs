@@ -11,6 +11,7 @@
 //! | `enrolment` | enrolls workers, for the first time or again |
 //! | `update` | updates workers; the new data of a worker (pure) |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
+//! | `cards` | gives cards to workers, takes them back |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `deletion` | erases faces that are over, also in databases that were set aside |
@@ -33,6 +34,7 @@
 
 mod asked;
 mod attendance;
+mod cards;
 mod checking;
 mod command_counts;
 mod confirmation;
@@ -68,6 +70,7 @@ pub use self::{
         Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update, UpdateFaces,
     },
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
+    cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
@@ -97,6 +100,7 @@ use crate::{
     },
     ledger::{Actor, HeadState, Ledger, Retention, Via, audit::Finding},
     memory::Memory,
+    reader::{ReaderDriver, ReaderState},
     roster::Roster,
     store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -125,6 +129,18 @@ pub struct CameraPanel {
     pub slot: Arc<Slot>,
 }
 
+/// A reader, as `status` shows it.
+pub struct ReaderPanel {
+    /// The reader's name in the configuration.
+    pub name: String,
+    /// The direction of the people who use it.
+    pub direction: Direction,
+    /// Its protocol.
+    pub driver: ReaderDriver,
+    /// The state of its task.
+    pub state: watch::Receiver<ReaderState>,
+}
+
 /// A lane, as `status` shows it and `lane release` reaches it.
 pub struct LanePanel {
     /// The lane's name in the configuration.
@@ -139,6 +155,8 @@ pub struct LanePanel {
     pub fire_input: Option<u16>,
     /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
+    /// The lane's readers.
+    pub readers: Vec<ReaderPanel>,
     /// The persons who watch the lane.
     pub watchers: lane::Watchers,
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
-    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus, VisionStatus,
+    ProcessStatus, ReaderStatus, RosterStatus, StageStatus, Status, UpstreamStatus, VisionStatus,
     attention::Attention,
     deletion::deletions,
     disk::disk,
@@ -24,11 +24,13 @@ use crate::{
     config::{Direction, Threshold},
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
-    services::{CameraPanel, LanePanel, Services},
+    services::{CameraPanel, LanePanel, ReaderPanel, Services},
 };
 
 /// Time for which a failed commit of a lane is shown. While the disk fails, it is shown longer.
 const COMMIT_FAILED: Duration = Duration::from_secs(10);
+/// Time for which the latest unreadable frame of a reader is shown.
+const UNREADABLE_SHOWN: Duration = Duration::from_secs(60);
 /// Time for which a fault is shown after the lane or the link was restarted.
 const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
 
@@ -141,6 +143,7 @@ async fn kept(services: &Services) -> Result<((u64, u64, bool), Vec<Backlog>), L
 
 fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     let cameras: Vec<_> = lane.cameras.iter().map(|c| camera(lane, c, attention)).collect();
+    let readers = lane.readers.iter().map(|r| reader(r, attention)).collect();
     let turnstile = lane.turnstile.borrow().clone();
     if let Some(trouble) = troubles::turnstile(&turnstile) {
         attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
@@ -215,8 +218,32 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         mode_since: mode_since(gate.mode.at_ms),
         ready: turnstile.connected && seeing && in_time && failing.is_none() && !fails,
         cameras,
+        readers,
         turnstile,
         gate,
+    }
+}
+
+fn reader(reader: &ReaderPanel, attention: &mut Attention<'_>) -> ReaderStatus {
+    let state = reader.state.borrow().clone();
+    let part = || Part::Reader(reader.name.clone());
+    if let Some(trouble) = troubles::reader(&state) {
+        attention.trouble(part(), trouble);
+    } else if let Some((what, at)) = &state.last_unreadable
+        && attention.now.since(*at) < UNREADABLE_SHOWN
+    {
+        attention.add(part(), *at, Remedy::Unreadable { times: state.unreadable, what });
+    }
+    ReaderStatus {
+        name: reader.name.clone(),
+        direction: reader.direction,
+        driver: reader.driver,
+        connected: state.connected,
+        error: state.error,
+        read: state.read,
+        unreadable: state.unreadable,
+        last_unreadable: state.last_unreadable.map(|(what, _)| what),
+        dropped: state.dropped,
     }
 }
 

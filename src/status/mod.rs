@@ -44,6 +44,7 @@ use crate::{
     config::Direction,
     gate::{lane::LaneState, vision_pool::SeenCounts},
     ledger::{AlarmWhat, LaneMode},
+    reader::ReaderDriver,
     services::{CommandCounts, Deletions},
     store::{Room, photo_store::PhotoStoreState},
     timing::Spread,
@@ -90,9 +91,27 @@ pub struct LaneStatus {
     /// in time, and records can be stored.
     pub ready: bool,
     pub cameras: Vec<CameraStatus>,
+    #[serde(default)]
+    pub readers: Vec<ReaderStatus>,
     pub turnstile: TurnstileState,
     #[serde(flatten)]
     pub gate: LaneState,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReaderStatus {
+    pub name: String,
+    pub direction: Direction,
+    pub driver: ReaderDriver,
+    pub connected: bool,
+    pub error: Option<String>,
+    /// Cards read. A card that stays on the reader may count several times.
+    pub read: u64,
+    /// Lines and frames that could not be read.
+    pub unreadable: u64,
+    pub last_unreadable: Option<String>,
+    /// Cards that the lane did not take in time.
+    pub dropped: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

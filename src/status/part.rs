@@ -19,6 +19,8 @@ pub enum Part {
     FireInput(String),
     /// A camera, by its lane and direction: `north/entry`.
     Camera(String),
+    /// A reader of cards, by its name.
+    Reader(String),
     /// The models for the frames of a camera.
     Vision(String),
     /// The unknown faces at a lane.
@@ -52,6 +54,7 @@ impl fmt::Display for Part {
             Part::PassageSensor(name) => write!(f, "passage sensor {name}"),
             Part::FireInput(lane) => write!(f, "fire input {lane}"),
             Part::Camera(name) => write!(f, "camera {name}"),
+            Part::Reader(name) => write!(f, "reader {name}"),
             Part::Vision(camera) => write!(f, "vision {camera}"),
             Part::Faces(lane) => write!(f, "faces {lane}"),
             Part::Upstream(name) => write!(f, "upstream {name}"),

@@ -84,6 +84,11 @@ pub(super) enum Remedy<'a> {
     ModelFailed {
         frames: u64,
     },
+    /// A reader sends what cannot be read.
+    Unreadable {
+        times: u64,
+        what: &'a str,
+    },
     NotSubscribed {
         reason: &'a str,
     },
@@ -227,6 +232,9 @@ impl fmt::Display for Remedy<'_> {
             Remedy::FireAlarm => f.write_str("the fire alarm's input is on"),
             Remedy::ModelFailed { frames } => {
                 write!(f, "a model failed on {}: see the log", counted(*frames, "frame"))
+            }
+            Remedy::Unreadable { times, what } => {
+                write!(f, "{what} ({} since the start)", counted(*times, "time"))
             }
             Remedy::NotSubscribed { reason } => write!(
                 f,

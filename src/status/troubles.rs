@@ -12,6 +12,7 @@ use crate::{
     config::{AlarmLimits, Direction},
     gate::{lane::GLITCH_WINDOW, vision_pool::Showing},
     ledger::{self, AlarmWhat, Detail, LedgerError},
+    reader::ReaderState,
     services::{CameraPanel, LanePanel, Services},
     turnstile::TurnstileState,
     uplink::{Certificate, CertificateOf, UpstreamState},
@@ -47,6 +48,10 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
             looks.push(PartState::new(AlarmWhat::Camera, camera_name(lane, panel), found));
             let found = undecided(lane, panel, now, services.alarm_limits.undecided);
             looks.push(PartState::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
+        }
+        for panel in &lane.readers {
+            let found = reader(&panel.state.borrow());
+            looks.push(PartState::new(AlarmWhat::Reader, &panel.name, found));
         }
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
@@ -104,6 +109,12 @@ pub(super) fn side_name(lane: &LanePanel, direction: Direction) -> String {
 pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> bool {
     let quiet = now.since(state.last_frame.unwrap_or(state.since).max(state.since));
     state.connected && quiet > panel.stalled_after
+}
+
+pub(super) fn reader(state: &ReaderState) -> Option<Trouble> {
+    let error = state.error.as_ref().filter(|_| !state.connected)?;
+    let detail = Detail::new("reader_error").with("problem", error.as_str());
+    Some(Trouble { since: state.since, detail, count: None })
 }
 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {

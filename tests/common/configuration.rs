@@ -50,6 +50,15 @@ impl Lane {
         list(&mut self.0, "camera").push(camera.into());
         self
     }
+
+    /// Adds a `[[lane.reader]]`, whose port is its name.
+    pub fn reader(mut self, name: &str, direction: &str, driver: &str) -> Lane {
+        let reader = [("name", name), ("direction", direction), ("driver", driver), ("port", name)];
+        let reader: Table =
+            reader.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect();
+        list(&mut self.0, "reader").push(reader.into());
+        self
+    }
 }
 
 /// The whole file. Setting a key that exists replaces its value.

@@ -16,6 +16,7 @@ pub mod past;
 pub mod pki;
 pub mod port;
 pub mod process;
+pub mod reader;
 pub mod relay;
 pub mod shim;
 pub mod shipped;

@@ -49,6 +49,7 @@ mod network_camera;
 mod others;
 mod photos;
 mod program;
+mod readers;
 mod roster;
 mod sensors;
 mod set_aside;

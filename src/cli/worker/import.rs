@@ -25,10 +25,10 @@ use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
     roster::{
-        Lack,
+        CardChange, Lack, WorkerId,
         import::{self, Candidate},
     },
-    services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
+    services::{CardChanged, ChangeCard, Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
     words::counted,
 };
 
@@ -150,6 +150,32 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     })
 }
 
+/// Gives cards to a worker, and returns what was done for each. A card that is the worker's already
+/// needs no word.
+async fn give_cards(
+    client: &mut Client,
+    id: &WorkerId,
+    cards: Vec<String>,
+    dry_run: bool,
+) -> Result<Vec<String>, Stopped> {
+    let mut notes = Vec::new();
+    for number in cards.into_iter().filter(|_| !dry_run) {
+        let change = CardChange::Added;
+        let request = Request::ChangeCard(ChangeCard { id: id.clone(), number, change });
+        match client.ask::<CardChanged>(&request).await {
+            Ok(CardChanged { number, taken_as, .. }) => {
+                notes.push(format!("card {number}, taken as {taken_as}"));
+            }
+            Err(ClientError::Refused(failure)) if failure.code == Code::Unchanged => {}
+            Err(ClientError::Refused(failure)) => {
+                notes.push(format!("the card was not given: {failure}"));
+            }
+            Err(lost) => return Err(Stopped::Lost(lost)),
+        }
+    }
+    Ok(notes)
+}
+
 /// Why an import ends before its last row.
 #[derive(Debug)]
 enum Stopped {
@@ -224,7 +250,8 @@ async fn send(
             Err(e) => return Ok(Outcome::refused(format!("{e:#}"), false)),
         }
     }
-    let Candidate { person, id_type, id_number, particulars, terms } = candidate.clone();
+    let Candidate { person, id_type, id_number, particulars, terms, cards } = candidate.clone();
+    let id = person.id.clone();
     let enroll = Enroll {
         particulars,
         terms,
@@ -238,6 +265,7 @@ async fn send(
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result, turned, advice }) => {
+            let given = give_cards(client, &id, cards, dry_run).await?;
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -249,7 +277,7 @@ async fn send(
             // Most rosters have one photo of each worker, which is no news.
             let advice = advice.filter(|advice| advice.lacks != Lack::Second);
             let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
-            let notes: Vec<String> = turned.chain(note).collect();
+            let notes: Vec<String> = turned.chain(note).chain(given).collect();
             Ok(Outcome::well(result, worker.templates, notes))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {

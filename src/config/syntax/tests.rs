@@ -278,7 +278,7 @@ fn an_unknown_key_gets_a_hint_to_its_table_or_its_spelling() {
             "[recognition]\ntreshold = 0.5",
             "4: recognition.treshold: unknown key (did you mean threshold?)",
         ),
-        ("[recognition]\nbauds = 5", "(did you mean baud, under [lane.turnstile]?)"),
+        ("[recognition]\nbauds = 5", "(did you mean baud, under [[lane.reader]]?)"),
         ("[recognition]\nmin_face = 5", "(did you mean min_face_px?)"),
         (
             "[[upstream]]\nbroekr = \"mqtt://localhost\"\nencoding = \"cbor\"",
@@ -299,7 +299,8 @@ fn an_unknown_key_gets_a_hint_to_its_table_or_its_spelling() {
 /// The messages list the keys that each table really has.
 #[test]
 fn the_message_for_an_unknown_key_lists_the_keys_of_its_table() {
-    let camera = "[[lane.camera]]\ndirection = \"exit\"\nsource = \"http://10.0.0.9/\"\n";
+    let camera = "[[lane.camera]]\ndirection = \"exit\"\nsource = \"http://10.0.0.9/\"\n\
+        [[lane.reader]]\nname = \"r\"\ndirection = \"exit\"\ndriver = \"line\"\nport = \"/dev/ttyUSB7\"\n";
     let rest = "[storage]\n[models]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
     let text = format!("{SITE}{LANE}{camera}[[upstream]]\nbroker = \"mqtt://localhost\"\n{rest}");
     parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();

@@ -207,6 +207,10 @@ impl Shell<'_> {
                 tracing::warn!(%lane, ?body, "a person passed without a grant or a release");
                 self.note(body)
             }
+            Action::SeveralCards { body } => {
+                tracing::warn!(%lane, ?body, "several cards within a moment: they may be lent");
+                self.note(body)
+            }
             Action::OtherFace { body } => {
                 tracing::warn!(%lane, ?body, "another face vanished with a worker's passage");
                 self.note(body)

@@ -445,6 +445,7 @@ async fn a_card_from_a_reader_is_granted_in_the_ledger_and_released() {
         direction: Direction::Entry,
         who: Ok(worker),
         evidence: vec![Evidence::Card(card)],
+        flags: Vec::new(),
         visit: None,
         captured: bench.now(),
         roster_version: 1,

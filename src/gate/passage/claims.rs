@@ -9,7 +9,7 @@ use crate::{
         claim::{Claim, Presented},
         policy::{self, Reason},
     },
-    ledger::{Denial, Grant, LaneMode},
+    ledger::{Denial, Grant, LaneMode, SeveralCards},
     roster::Worker,
     turnstile::PassageId,
 };
@@ -46,12 +46,33 @@ impl Machine {
                     actions.extend(more);
                     (taken, actions)
                 }
-                Presented::Claim(claim) => self.decide(now, claim, fresh),
+                Presented::Claim(claim) => self.card(now, claim, fresh),
                 Presented::NoFace { .. } => nothing(Taken::Busy),
             }
         };
         self.taken = Some(taken);
         actions
+    }
+
+    /// Takes a claim of a reader. A card that stays there is granted once.
+    fn card(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
+        let (repeats, lent) = self.shown.shows(&claim);
+        if repeats {
+            return nothing(Taken::CoolingDown);
+        }
+        let event = (lent && self.mode != LaneMode::Free).then(|| SeveralCards {
+            lane: self.rules.lane.clone(),
+            direction: claim.direction,
+            person: claim.who.as_ref().ok().map(|worker| worker.person.clone()),
+            evidence: claim.evidence.clone(),
+        });
+        let shown = claim.clone();
+        let (taken, mut actions) = self.decide(now, claim, fresh);
+        if taken == Taken::Granted {
+            self.shown.granted(&shown);
+        }
+        actions.extend(event.map(|event| Action::SeveralCards { body: event.into() }));
+        (taken, actions)
     }
 
     pub(super) fn decide(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
@@ -106,7 +127,7 @@ impl Machine {
             direction: claim.direction,
             person,
             evidence: claim.evidence,
-            flags: Vec::new(),
+            flags: claim.flags,
             roster: claim.roster_version,
             photo: claim.photo.as_ref().map(|photo| photo.sha256),
         };

@@ -90,6 +90,10 @@ pub enum Action {
     Tailgate {
         body: Body,
     },
+    /// Record that several cards were shown within a moment.
+    SeveralCards {
+        body: Body,
+    },
     /// Record that another face vanished with a passage.
     OtherFace {
         body: Body,

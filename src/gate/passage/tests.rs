@@ -265,7 +265,7 @@ impl World {
                         self.closed_at.insert((worker, direction), begun);
                     }
                 }
-                Action::OtherFace { .. } => {}
+                Action::OtherFace { .. } | Action::SeveralCards { .. } => {}
                 Action::Tailgate { .. } => {
                     prop_assert!(self.mode != LaneMode::Free, "a tailgate in free mode");
                 }

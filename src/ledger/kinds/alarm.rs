@@ -18,6 +18,8 @@ words! {
         /// A certificate that a link needs has ended.
         CertificateEnded = "certificate_ended",
         Camera = "camera",
+        /// A reader of cards.
+        Reader = "reader",
         Turnstile = "turnstile",
         /// Many unknown faces in a short time.
         UnknownFaces = "unknown_faces",

@@ -11,7 +11,6 @@
 //! |---|---|
 //! | `device` | a camera, controller or reader was replaced: lane, part, detail |
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
-//! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -155,6 +154,8 @@ kinds! {
     lost::Lost,
     roster_confirmation::RosterConfirmation,
     withdrawal::Withdrawal,
+    card::Card,
+    several_cards::SeveralCards,
 }
 
 /// The body of an entry of a later version: its kind and its data.

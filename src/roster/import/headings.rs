@@ -26,6 +26,7 @@ words! {
         ContractSigned = "contract-signed",
         TrainedOn = "trained-on",
         BankTail = "bank-tail",
+        Card = "card",
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     too_many_rows,
 };
 use crate::{
+    reader::CardNumber,
     roster::{
         Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
     },
@@ -31,6 +32,8 @@ pub struct Candidate {
     pub id_number: Zeroizing<String>,
     pub particulars: Particulars,
     pub terms: Terms,
+    /// The numbers of the worker's cards, as the file has them.
+    pub cards: Vec<String>,
 }
 
 /// A worker's row.
@@ -218,8 +221,16 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
         contract_signed: cells.date(Field::ContractSigned),
         trained_on: cells.date(Field::TrainedOn),
     };
+    let numbers = cells.cards();
     let candidate = if cells.wrong.is_empty() {
-        Ok(Candidate { person, id_type, id_number: id_number.clone(), particulars, terms })
+        Ok(Candidate {
+            person,
+            id_type,
+            id_number: id_number.clone(),
+            particulars,
+            terms,
+            cards: numbers,
+        })
     } else {
         Err(cells.wrong.join("; "))
     };
@@ -244,6 +255,20 @@ impl Cells<'_> {
                 None
             }
         }
+    }
+
+    /// Returns the numbers of cards, which a semicolon, a blank or 、 separates.
+    fn cards(&mut self) -> Vec<String> {
+        let text = self.text(Field::Card).unwrap_or_default();
+        let separates = |c: char| c.is_whitespace() || matches!(c, ';' | '；' | '、');
+        let numbers: Vec<_> =
+            text.split(separates).filter(|n| !n.is_empty()).map(str::to_owned).collect();
+        for number in &numbers {
+            if let Err(problem) = CardNumber::typed(number) {
+                self.is_wrong(Field::Card, format!("{:?} {problem}", shortened(number)));
+            }
+        }
+        numbers
     }
 
     /// Returns the worker's id. In a file without ids it is made of the 序号: N0001.

@@ -9,6 +9,7 @@ fn card_of(id: &str, at: u64) -> Claim {
         direction: Direction::Entry,
         who: Ok(worker(id, None)),
         evidence: vec![Evidence::Card(card)],
+        flags: Vec::new(),
         visit: None,
         captured: Monotonic::from_millis(at),
         roster_version: 7,
@@ -257,4 +258,48 @@ fn in_an_open_lane_a_waiting_card_is_recorded_next_and_an_unknown_card_is_not_de
     machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
     assert_eq!(lay(&mut machine, unknown("X", 1200), 4), []);
     assert_eq!(machine.taken, Some(Taken::Free));
+}
+
+#[test]
+fn a_card_held_for_a_minute_is_one_grant_also_without_a_cool_down() {
+    let rules = Rules { cool_down: Duration::ZERO, ..rules() };
+    let mut machine = Machine::new(rules, true, LaneMode::Normal);
+    lay(&mut machine, card_of("A", 1000), 1);
+    pass(&mut machine, passage_id(1), 1100, true);
+    for at in (1500..61_000).step_by(500) {
+        assert_eq!(lay(&mut machine, card_of("A", at), at), [], "{at}");
+    }
+    // It was lifted.
+    assert!(matches!(&lay(&mut machine, card_of("A", 64_001), 2)[..], [Action::Commit { .. }]));
+}
+
+#[test]
+fn a_card_shown_too_early_is_granted_when_the_lane_is_free() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    lay(&mut machine, card_of("A", 1000), 1);
+    assert_eq!(lay(&mut machine, card_of("B", 1100), 2), []);
+    assert_eq!(machine.taken, Some(Taken::Busy));
+    pass(&mut machine, passage_id(1), 1200, true);
+    assert!(matches!(&lay(&mut machine, card_of("B", 1600), 3)[..], [Action::Commit { .. }]));
+}
+
+#[test]
+fn three_cards_within_ten_seconds_are_one_event() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let events = |machine: &mut Machine, id: &str, at: u64| {
+        let actions = lay(machine, unknown(id, at), at);
+        actions.iter().filter(|a| matches!(a, Action::SeveralCards { .. })).count()
+    };
+    let shown =
+        [("A", 1000), ("A", 2000), ("B", 3000), ("C", 12_000), ("D", 12_500), ("E", 13_000)];
+    let found = shown.map(|(id, at)| events(&mut machine, id, at));
+    assert_eq!(found, [0, 0, 0, 0, 1, 0], "A at 1 s is too long ago at 12 s");
+    let later = [("A", 80_000), ("B", 80_100), ("C", 80_200)];
+    assert_eq!(later.map(|(id, at)| events(&mut machine, id, at)), [0, 0, 1]);
+    // Cards at the other side are another reader's.
+    let exit = |id, at| Claim { direction: Direction::Exit, ..unknown(id, at) };
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    lay(&mut machine, unknown("A", 1000), 1);
+    lay(&mut machine, exit("B", 1100), 2);
+    assert_eq!(denials(&lay(&mut machine, unknown("C", 1200), 3)), 1);
 }

@@ -1,0 +1,72 @@
+//! Readers of cards at a lane: their frames, and the serial line that each is on.
+//!
+//! In: bytes of a serial line, and time. Out: [`Heard`]: the number of a card, the data of a
+//! resident identity card, or why something could not be read. [`spawn`] touches one serial port;
+//! the codecs touch nothing.
+//!
+//! | file | what it reads |
+//! |---|---|
+//! | `line` | lines of text, as Wiegand converters and 13.56 MHz readers send them |
+//! | `rdm6300` | frames of the 125 kHz reader RDM6300 |
+//! | `id_card` | resident identity cards, through the SAM of a 二代证 reader |
+//!
+//! A real and a simulated reader send the same bytes.
+
+#![warn(missing_docs)]
+
+pub mod id_card;
+mod line;
+pub mod number;
+mod rdm6300;
+mod settings;
+mod task;
+
+pub use self::{
+    id_card::IdCard,
+    number::{CardFormat, CardNumber},
+    settings::{Reader, ReaderDriver},
+    task::{ReaderState, Reading, spawn},
+};
+use crate::clock::Monotonic;
+
+/// What a reader reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A card. Its number, and other spellings of it that may be on the roster, the most exact
+    /// first.
+    Card(Vec<CardNumber>),
+    /// A resident identity card.
+    IdCard(Box<IdCard>),
+    /// The device answered, and there is no card.
+    Present,
+    /// The device does not answer, for a person.
+    Silent(String),
+    /// Bytes that are no valid frame, for a person: what is wrong and what may help.
+    Unreadable(String),
+}
+
+/// A reader's protocol.
+trait Codec: Send {
+    /// Takes bytes that came from the reader.
+    fn hear(&mut self, bytes: &[u8], now: Monotonic) -> Vec<Heard>;
+
+    /// Returns the time at which [`Codec::tick`] is due.
+    fn due(&self) -> Option<Monotonic> {
+        None
+    }
+
+    /// Returns what the passed time means, and the bytes to send.
+    fn tick(&mut self, _now: Monotonic) -> (Vec<Heard>, Vec<u8>) {
+        (Vec::new(), Vec::new())
+    }
+}
+
+impl Reader {
+    fn codec(&self) -> Box<dyn Codec> {
+        match self.driver {
+            ReaderDriver::Line => Box::new(line::Line::new(self.card_format)),
+            ReaderDriver::Rdm6300 => Box::new(rdm6300::Rdm6300::default()),
+            ReaderDriver::IdCard => Box::new(id_card::Sam::default()),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The cards of workers, and what a reader may read of a worker.
+//!
+//! A number opens the gate, so it is sealed, and is found by a keyed hash. A resident identity card
+//! opens for the worker whose number it holds, and needs no row here.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    IdType, RosterError, WorkerId,
+    rows::{must_be_on_roster, raise_version, seal_context},
+};
+use crate::{reader::CardNumber, store::Sealer, words::words};
+
+/// Maximum number of a worker's cards in force.
+pub const CARDS_MAX: usize = 3;
+/// Maximum number of a worker's lost cards.
+pub const LOST_MAX: usize = 16;
+
+words! {
+    /// A change of a worker's cards.
+    pub enum CardChange {
+        /// The card was given to the worker.
+        Added = "added",
+        /// The card was taken back.
+        Removed = "removed",
+        /// The worker lost the card. It opens no entry.
+        Lost = "lost",
+    }
+}
+
+/// A card of a worker, as an admin sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardShown {
+    /// The number: decimal, hex, and print.
+    pub number: String,
+    /// The card is marked as lost.
+    pub lost: bool,
+}
+
+/// What a reader may read of a worker: the keyed hash of a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub lookup: [u8; 32],
+    pub kind: TokenKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    Card,
+    LostCard,
+    /// The resident identity card.
+    IdCard,
+}
+
+/// Returns the keyed hash of a card's number.
+pub fn card_lookup(sealer: &Sealer, number: CardNumber) -> [u8; 32] {
+    sealer.lookup(&format!("card:{}", number.canonical()))
+}
+
+/// Returns the keyed hash of the number on a resident identity card.
+pub fn id_card_lookup(sealer: &Sealer, number: &str) -> [u8; 32] {
+    sealer.lookup(&format!("{}:{}", IdType::Resident.word(), number.to_uppercase()))
+}
+
+/// Gives a card to a worker, takes it back, or marks it as lost. The caller appends the ledger's
+/// entry.
+pub fn change_card(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &WorkerId,
+    number: CardNumber,
+    change: CardChange,
+) -> Result<(), RosterError> {
+    must_be_on_roster(tx, id)?;
+    let lookup = card_lookup(sealer, number);
+    let holder: Option<(String, bool)> = tx
+        .query_row("SELECT worker, lost FROM card WHERE lookup = ?1", [lookup], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let own = match holder {
+        Some((other, lost)) if other != id.as_str() => {
+            return Err(match change {
+                CardChange::Added => RosterError::CardTaken { other: other.parse()?, lost },
+                CardChange::Removed | CardChange::Lost => RosterError::NoSuchCard(id.clone()),
+            });
+        }
+        own => own.map(|(_, lost)| lost),
+    };
+    let count = |lost: bool| -> Result<usize, RosterError> {
+        let sql = "SELECT count(*) FROM card WHERE worker = ?1 AND lost = ?2";
+        Ok(tx.query_row(sql, params![id.as_str(), lost], |row| row.get(0))?)
+    };
+    match (change, own) {
+        (CardChange::Added, Some(false)) | (CardChange::Lost, Some(true)) => {
+            return Err(RosterError::CardUnchanged { id: id.clone(), change });
+        }
+        (CardChange::Removed | CardChange::Lost, None) => {
+            return Err(RosterError::NoSuchCard(id.clone()));
+        }
+        (CardChange::Added, _) if count(false)? >= CARDS_MAX => {
+            return Err(RosterError::TooManyCards { id: id.clone(), most: CARDS_MAX });
+        }
+        (CardChange::Lost, _) if count(true)? >= LOST_MAX => {
+            return Err(RosterError::TooManyCards { id: id.clone(), most: LOST_MAX });
+        }
+        (CardChange::Added, None) => {
+            let context = seal_context("card", hex::encode(lookup), 0);
+            let sealed = sealer.seal(&context, number.canonical().as_bytes())?;
+            tx.execute(
+                "INSERT INTO card (lookup, worker, sealed) VALUES (?1, ?2, ?3)",
+                params![lookup, id.as_str(), sealed],
+            )?;
+        }
+        (CardChange::Removed, Some(_)) => {
+            tx.execute("DELETE FROM card WHERE lookup = ?1", [lookup])?;
+        }
+        (CardChange::Added | CardChange::Lost, Some(_)) => {
+            let lost = change == CardChange::Lost;
+            tx.execute("UPDATE card SET lost = ?2 WHERE lookup = ?1", params![lookup, lost])?;
+        }
+    }
+    raise_version(tx)
+}
+
+/// Returns a worker's cards. A damaged one is shown without its number.
+pub fn cards(
+    tx: &Connection,
+    sealer: &Sealer,
+    id: &WorkerId,
+) -> Result<Vec<CardShown>, RosterError> {
+    let mut query = tx.prepare_cached(
+        "SELECT lookup, sealed, lost FROM card WHERE worker = ?1 ORDER BY lost, lookup",
+    )?;
+    let rows = query.query_map([id.as_str()], |row| {
+        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, bool>(2)?))
+    })?;
+    let mut shown = Vec::new();
+    for row in rows {
+        let (lookup, sealed, lost) = row?;
+        let opened = sealer.open(&seal_context("card", hex::encode(lookup), 0), &sealed).ok();
+        let text = opened.as_deref().and_then(|plain| std::str::from_utf8(plain).ok());
+        let number = text.and_then(CardNumber::from_canonical);
+        let number = number.map_or_else(|| "damaged".to_owned(), CardNumber::shown);
+        shown.push(CardShown { number, lost });
+    }
+    Ok(shown)
+}
+
+/// Returns what a reader may read of a worker who is on the roster.
+pub(super) fn tokens(tx: &Connection, id: &str) -> rusqlite::Result<Vec<Token>> {
+    let mut query = tx.prepare_cached("SELECT lookup, lost FROM card WHERE worker = ?1")?;
+    let cards = query.query_map([id], |row| {
+        let kind = if row.get(1)? { TokenKind::LostCard } else { TokenKind::Card };
+        Ok(Token { lookup: row.get(0)?, kind })
+    })?;
+    let mut tokens = cards.collect::<Result<Vec<_>, _>>()?;
+    let document: Option<Vec<u8>> = tx
+        .prepare_cached("SELECT identity_lookup FROM worker WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let lookup = document.and_then(|document| document.try_into().ok());
+    tokens.extend(lookup.map(|lookup| Token { lookup, kind: TokenKind::IdCard }));
+    Ok(tokens)
+}
+
+/// Deletes the cards of a worker who leaves the roster.
+pub(super) fn delete(tx: &Transaction<'_>, id: &WorkerId) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM card WHERE worker = ?1", [id.as_str()]).map(drop)
+}
+
+#[cfg(test)]
+mod tests;
