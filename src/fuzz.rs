@@ -18,6 +18,7 @@ use crate::{
         authority::Authority,
         profiles::{native::Encoding, profile::Envelope},
     },
+    vision::{self, Format},
 };
 
 /// Decodes an entry of the ledger. Encoding it gives the same bytes, also if a part is unknown.
@@ -74,6 +75,16 @@ pub fn roster(bytes: &[u8]) {
         if let Ok(candidate) = &row.candidate {
             assert!(ids.insert(candidate.person.id.clone()), "an ID is there twice");
         }
+    }
+}
+
+/// Decodes a frame, and a photo. What follows after a photo's end does not count.
+pub fn photo(bytes: &[u8]) {
+    let _ = vision::decode_frame(bytes);
+    let Ok(image) = vision::decode(bytes) else { return };
+    if matches!(vision::Format::of(bytes), Ok(Format::Jpeg | Format::Png | Format::WebP)) {
+        let behind = vision::decode(&[bytes, b"\xff\xda\xff\xd9"].concat());
+        assert!(behind.is_ok_and(|behind| behind == image), "the bytes behind it count");
     }
 }
 

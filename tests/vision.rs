@@ -160,8 +160,9 @@ fn a_face_is_found_at_the_image_size_of_the_gate_too() {
 
 #[test]
 fn a_good_photo_enrols() {
-    let (image, face, template, _) =
-        vision().face_for_enrolment(&photo("person_b_1.jpg"), &at_least(100.0)).unwrap();
+    let found = vision().face_for_enrolment(&photo("person_b_1.jpg"), &at_least(100.0)).unwrap();
+    let (image, face, template) = (found.image, found.face, found.template);
+    assert_eq!(found.turned, 0);
     assert_eq!((image.width(), image.height()), (716, 900));
     assert!(face.bbox.w > 250.0);
     assert!(template.cosine(&only_face("person_b_2.jpg").2) > 0.7);
@@ -178,7 +179,7 @@ fn a_face_that_fills_the_photo_enrols() {
     let crop = image::imageops::crop_imm(&whole, x, y, w, h).to_image();
     let large = image::imageops::resize(&crop, w * 6, h * 6, image::imageops::FilterType::Triangle);
     let photo = png(&Image::from_rgb(w * 6, h * 6, large.into_raw()).unwrap());
-    let (_, _, close, _) = vision().face_for_enrolment(&photo, &at_least(100.0)).unwrap();
+    let close = vision().face_for_enrolment(&photo, &at_least(100.0)).unwrap().template;
     assert!(close.cosine(&template) > 0.7, "{}", close.cosine(&template));
 }
 
@@ -220,7 +221,8 @@ fn a_file_that_is_no_photo_is_refused_with_a_remedy() {
     let error = vision().face_for_enrolment(b"%PDF-1.7", &at_least(48.0)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "The photo cannot be read: it is neither a JPEG nor a PNG. Use a JPEG or PNG photo."
+        "The photo cannot be read: it is a PDF document. Take the photo out of it and save it as a \
+         JPEG."
     );
 }
 

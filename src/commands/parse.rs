@@ -10,6 +10,7 @@ use crate::{
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
     services::{Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
     uplink::profiles::native::command::shown,
+    vision::Format,
     words::day,
 };
 
@@ -223,11 +224,13 @@ impl Args {
         };
         let one = |(n, text): (usize, &Value)| {
             let at = format!("photos[{n}]");
-            let jpeg = text.as_str().and_then(|text| STANDARD.decode(text).ok());
-            match jpeg {
-                Some(jpeg) if jpeg.len() > PHOTO_BYTES => Err(invalid(&at, Wrong::LargePhoto)),
-                Some(jpeg) if jpeg.starts_with(b"\xFF\xD8\xFF") => Ok(jpeg),
-                Some(_) => Err(invalid(&at, Wrong::NoJpeg)),
+            let photo = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+            match photo {
+                Some(photo) if photo.len() > PHOTO_BYTES => Err(invalid(&at, Wrong::LargePhoto)),
+                Some(photo) => match Format::of(&photo) {
+                    Ok(_) => Ok(photo),
+                    Err(why) => Err(invalid(&at, Wrong::NoPhoto { why })),
+                },
                 None => Err(invalid(&at, Wrong::NoBase64)),
             }
         };

@@ -10,6 +10,7 @@ use crate::{
     config::CommandLevel,
     services::{Code, Failure, PHOTOS_MAX},
     uplink::profiles::native::command::BUSY,
+    vision::DecodeError,
 };
 
 /// Why a command is not carried out.
@@ -111,14 +112,14 @@ pub(super) enum Wrong {
     IdNumber,
     #[error("must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .")]
     NoWorkerId,
-    #[error("must be a list of at most {PHOTOS_MAX} JPEGs in base64")]
+    #[error("must be a list of at most {PHOTOS_MAX} photos in base64")]
     NoPhotos,
-    #[error("must be a JPEG in base64 (RFC 4648, section 4)")]
+    #[error("must be a photo in base64 (RFC 4648, section 4)")]
     NoBase64,
     #[error("a photo has at most 1 MiB, scale it down")]
     LargePhoto,
-    #[error("is no JPEG")]
-    NoJpeg,
+    #[error("{why}. {}", why.remedy_of_photo())]
+    NoPhoto { why: DecodeError },
     /// The type of the argument says what is wrong.
     #[error("{0}")]
     Other(String),
@@ -136,7 +137,7 @@ impl Refusal {
             Refusal::Unread(_) => Code::Internal,
             Refusal::UnknownVerb(_) => Code::UnknownVerb,
             Refusal::Argument(_, Wrong::LargePhoto) => Code::PhotoTooLarge,
-            Refusal::Argument(_, Wrong::NoJpeg) => Code::PhotoUnreadable,
+            Refusal::Argument(_, Wrong::NoPhoto { .. }) => Code::PhotoUnreadable,
             Refusal::Argument(..) => Code::Invalid,
             Refusal::TooMany { .. } => Code::TooMany,
             Refusal::NotAllowed { .. } | Refusal::UnsignedFace | Refusal::NoReleases => {

@@ -52,6 +52,9 @@ pub(super) async fn carry_out(
             if let Some(waits) = done.worker.waits {
                 result["waits"] = json!(waits.what);
             }
+            if !done.turned.is_empty() {
+                result["turned"] = to_result(done.turned)?;
+            }
             Ok(result)
         }
         Verb::SetState(asked) => set_state(services, asked, by, again).await,

@@ -48,7 +48,7 @@ pub fn examine(
         return Examined { photo, not_enrolled: lacks, not_seen: lacks };
     };
     let (enrolled, not_enrolled) = match vision.face_for_enrolment(&bytes, enrolment) {
-        Ok((_, _, template, _)) => (Some(template), None),
+        Ok(found) => (Some(found.template), None),
         Err(error) => (None, Some(of_photo(&error))),
     };
     let (seen, not_seen) = match seen(vision, bytes, rules) {
@@ -75,11 +75,11 @@ fn readable(bytes: Vec<u8>) -> Option<Vec<u8>> {
 
 fn of_photo(error: &PhotoError) -> Lacks {
     match error {
-        PhotoError::Unreadable(_) => Lacks::Unreadable,
+        PhotoError::Unreadable { .. } => Lacks::Unreadable,
         PhotoError::NoFace => Lacks::NoFace,
         PhotoError::SeveralFaces { .. } => Lacks::SeveralFaces,
         PhotoError::FaceTooSmall { .. } => Lacks::TooSmall,
-        PhotoError::Poor { .. } => Lacks::Poor,
+        PhotoError::NotUpright | PhotoError::Poor { .. } => Lacks::Poor,
         PhotoError::Vision(_) => Lacks::Failed,
     }
 }

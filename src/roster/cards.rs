@@ -1,4 +1,4 @@
-//! The cards of workers, and what a reader may read of a worker.
+//! The cards of workers.
 //!
 //! A number opens the gate, so it is sealed, and is found by a keyed hash. A resident identity card
 //! opens for the worker whose number it holds, and needs no row here.
@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    IdType, RosterError, WorkerId,
+    RosterError, WorkerId,
     faces::seal_context,
     rows::{must_be_on_roster, raise_version},
+    tokens::card_lookup,
 };
 use crate::{reader::CardNumber, store::Sealer, words::words};
 
@@ -37,31 +38,6 @@ pub struct CardShown {
     pub number: String,
     /// The card is marked as lost.
     pub lost: bool,
-}
-
-/// What a reader may read of a worker: the keyed hash of a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token {
-    pub lookup: [u8; 32],
-    pub kind: TokenKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenKind {
-    Card,
-    LostCard,
-    /// The resident identity card.
-    IdCard,
-}
-
-/// Returns the keyed hash of a card's number.
-pub fn card_lookup(sealer: &Sealer, number: CardNumber) -> [u8; 32] {
-    sealer.lookup(&format!("card:{}", number.canonical()))
-}
-
-/// Returns the keyed hash of the number on a resident identity card.
-pub fn id_card_lookup(sealer: &Sealer, number: &str) -> [u8; 32] {
-    sealer.lookup(&format!("{}:{}", IdType::Resident.word(), number.to_uppercase()))
 }
 
 /// Gives a card to a worker, takes it back, or marks it as lost. The caller appends the ledger's
@@ -147,28 +123,6 @@ pub fn cards(
         shown.push(CardShown { number, lost });
     }
     Ok(shown)
-}
-
-/// Returns what a reader may read of a worker who is on the roster.
-pub(super) fn tokens(tx: &Connection, id: &str) -> rusqlite::Result<Vec<Token>> {
-    let mut query = tx.prepare_cached("SELECT lookup, lost FROM card WHERE worker = ?1")?;
-    let cards = query.query_map([id], |row| {
-        let kind = if row.get(1)? { TokenKind::LostCard } else { TokenKind::Card };
-        Ok(Token { lookup: row.get(0)?, kind })
-    })?;
-    let mut tokens = cards.collect::<Result<Vec<_>, _>>()?;
-    let document: Option<Vec<u8>> = tx
-        .prepare_cached("SELECT identity_lookup FROM worker WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))
-        .optional()?;
-    let lookup = document.and_then(|document| document.try_into().ok());
-    tokens.extend(lookup.map(|lookup| Token { lookup, kind: TokenKind::IdCard }));
-    Ok(tokens)
-}
-
-/// Deletes the cards of a worker who leaves the roster.
-pub(super) fn delete(tx: &Transaction<'_>, id: &WorkerId) -> rusqlite::Result<()> {
-    tx.execute("DELETE FROM card WHERE worker = ?1", [id.as_str()]).map(drop)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod matcher;
 mod reseal;
 mod rows;
 mod stale;
+mod tokens;
 mod waiting;
 
 use std::{str::FromStr, sync::Arc};
@@ -28,10 +29,7 @@ use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
 pub use advice::{Advice, Lack};
-pub use cards::{
-    CARDS_MAX, CardChange, CardShown, LOST_MAX, Token, TokenKind, card_lookup, cards, change_card,
-    id_card_lookup,
-};
+pub use cards::{CARDS_MAX, CardChange, CardShown, LOST_MAX, cards, change_card};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -53,6 +51,7 @@ pub use rows::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};
+pub use tokens::{Token, TokenKind, card_lookup, id_card_lookup};
 pub use waiting::{OnFile, confirm, digest, on_file, photos, reject, waiting};
 
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
 
-use super::{Identity, RosterError, cards::card_lookup, faces::seal_context, rows::lookup};
+use super::{Identity, RosterError, faces::seal_context, rows::lookup, tokens::card_lookup};
 use crate::{
     reader::CardNumber,
     store::{SealError, Sealer},

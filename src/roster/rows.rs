@@ -4,10 +4,11 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::T
 
 use super::{
     Enrolment, Erased, Faces, Identity, Person, Roster, RosterError, State, Terms, Waits,
-    WaitsWhat, Worker, WorkerId, cards,
+    WaitsWhat, Worker, WorkerId,
     faces::{
         MATCHED, add, drop_waiting, erase, log_damage, matched, retire, seal_context, templates,
     },
+    tokens,
 };
 use crate::{
     store::{Sealer, photo_store},
@@ -188,7 +189,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
     on_the_roster(tx, changed, id)?;
     let erased = erase(tx, id)?;
     photo_store::erase(tx, id.as_str())?;
-    cards::delete(tx, id)?;
+    tokens::delete(tx, id)?;
     raise_version(tx)?;
     Ok(erased)
 }
@@ -360,7 +361,7 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
             damaged += 1;
             continue;
         };
-        worker.tokens = cards::tokens(tx, &id)?;
+        worker.tokens = tokens::tokens(tx, &id)?;
         let (faces, lost) = templates(tx, sealer, &id, model, MATCHED)?;
         damaged += lost;
         filled.push((worker, faces));
@@ -382,7 +383,7 @@ pub fn load_one(
     let Some(mut worker) = worker.filter(|worker| worker.state != State::Removed) else {
         return Ok(None);
     };
-    worker.tokens = cards::tokens(tx, id.as_str())?;
+    worker.tokens = tokens::tokens(tx, id.as_str())?;
     Ok(Some((worker, templates(tx, sealer, id.as_str(), model, MATCHED)?.0)))
 }
 

@@ -111,6 +111,9 @@ pub struct Enrolled {
     pub worker: Worker,
     /// Whether the enrolment changed the roster.
     pub result: EnrollResult,
+    /// The photos that were turned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turned: Vec<Turned>,
     /// What the new photos lack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub advice: Option<Advice>,
@@ -118,7 +121,27 @@ pub struct Enrolled {
 
 impl Enrolled {
     pub(super) fn new(worker: Worker, result: EnrollResult) -> Enrolled {
-        Enrolled { worker, result, advice: None }
+        Enrolled { worker, result, turned: Vec::new(), advice: None }
+    }
+}
+
+/// A photo in which the face was not upright, and which was turned.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Turned {
+    /// The photo's name.
+    pub photo: String,
+    /// The clockwise turn in degrees: 90, 180 or 270.
+    pub degrees: u16,
+}
+
+impl std::fmt::Display for Turned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let how = match self.degrees {
+            90 => "to the right by 90 degrees",
+            270 => "to the left by 90 degrees",
+            _ => "by 180 degrees",
+        };
+        write!(f, "{}: the photo was turned {how}, because the face was not upright", self.photo)
     }
 }
 

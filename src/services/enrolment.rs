@@ -62,7 +62,7 @@ impl Services {
         self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let reason = enroll.reason.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
+        let (faces, turned) = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let withdrawn = self.withdrawn_by(&id, &identity, comes, asked).await?;
         let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
@@ -73,7 +73,7 @@ impl Services {
         let waits = asked.waits().then_some(Waits { what: WaitsWhat::Worker, from });
         let state = if waits.is_some() { State::Pending } else { State::Active };
         let worker = Worker { terms, templates, waits, state, ..Worker::new(person) };
-        let mut done = Enrolled::new(worker.clone(), EnrollResult::Enrolled);
+        let mut done = Enrolled { turned, ..Enrolled::new(worker.clone(), EnrollResult::Enrolled) };
         if enroll.dry_run {
             dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);

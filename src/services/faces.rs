@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Failure, Live, Photo, Services, likeness::one_person, refusal::Refusal};
+use super::{Failure, Live, Photo, Services, Turned, likeness::one_person, refusal::Refusal};
 use crate::{
     failpoint,
     roster::FaceOnFile,
@@ -58,47 +58,53 @@ pub struct Hint {
 }
 
 impl Services {
-    /// Returns the faces on the announced photos, or those in front of a lane's camera. Returns
-    /// none where the request has neither.
+    /// Returns the faces on the announced photos, or those in front of a lane's camera, and the photos
+    /// that were turned. Returns none where the request has neither.
     pub(super) async fn faces(
         &self,
         source: &mut Source,
         photos: &[Photo],
         live: Option<&Live>,
-    ) -> Result<Vec<FaceOnFile>, Failure> {
+    ) -> Result<(Vec<FaceOnFile>, Vec<Turned>), Failure> {
         if photos.len() > PHOTOS_MAX || (live.is_some() && !photos.is_empty()) {
             return Err(Refusal::PhotosOrCamera { most: PHOTOS_MAX }.into());
         }
         match (live, &*source) {
-            (Some(live), Source::Client(client)) => return self.live(client.clone(), live).await,
+            (Some(live), Source::Client(client)) => {
+                return Ok((self.live(client.clone(), live).await?, Vec::new()));
+            }
             (Some(_), Source::Afar { .. }) => return Err(Refusal::CameraByCommand.into()),
             (None, _) => {}
         }
-        let mut faces = Vec::new();
+        let (mut faces, mut turned) = (Vec::new(), Vec::new());
         for (number, photo) in photos.iter().enumerate() {
             let _held = self.memory.hold(source.announced(photo)).await;
             let bytes = source.photo(number, photo).await?;
             failpoint::at("enrolment.received");
-            let face = self.face(&photo.name, bytes).await?;
+            let (face, degrees) = self.face(&photo.name, bytes).await?;
             failpoint::at("enrolment.examined");
             one_person(&photo.name, &face, faces.first())?;
             faces.push(face);
+            if degrees > 0 {
+                turned.push(Turned { photo: photo.name.clone(), degrees });
+            }
         }
-        Ok(faces)
+        Ok((faces, turned))
     }
 
-    /// Finds and checks the face of one photo, off the async threads.
-    async fn face(&self, name: &str, bytes: Vec<u8>) -> Result<FaceOnFile, Failure> {
+    /// Finds and checks the face of one photo, off the async threads. Returns it with the degrees by
+    /// which the photo was turned.
+    async fn face(&self, name: &str, bytes: Vec<u8>) -> Result<(FaceOnFile, u16), Failure> {
         let _turn = self.memory.turn().await;
         let (vision, limits) = (self.vision.clone(), self.face_limits);
         let found = tokio::task::spawn_blocking(move || {
-            let (image, face, template, _) = vision.face_for_enrolment(&bytes, &limits)?;
-            Ok::<_, PhotoError>((portrait(&image, &face), template))
+            let found = vision.face_for_enrolment(&bytes, &limits)?;
+            Ok::<_, PhotoError>((portrait(&found.image, &found.face), found.template, found.turned))
         });
         let found = found.await.map_err(Failure::internal)?;
-        let (jpeg, template) = found.map_err(|e| Failure::of_photo(name, &e))?;
+        let (jpeg, template, turned) = found.map_err(|e| Failure::of_photo(name, &e))?;
         let jpeg = jpeg.map_err(|e| Failure::internal(format!("{name}: {e}")))?;
-        Ok(FaceOnFile { template, jpeg })
+        Ok((FaceOnFile { template, jpeg }, turned))
     }
 }
 

@@ -50,6 +50,7 @@ words! {
         NotDisputed = "not_disputed",
         NotInForce = "not_in_force",
         NotReleased = "not_released",
+        NotUpright = "not_upright",
         NotYet = "not_yet",
         Pending = "pending",
         PhotoTooLarge = "photo_too_large",
@@ -152,9 +153,10 @@ impl Failure {
     /// Returns a failure about a photo, with the file's name.
     pub(super) fn of_photo(name: &str, error: &PhotoError) -> Failure {
         let code = match error {
-            PhotoError::Unreadable(_) => Code::PhotoUnreadable,
+            PhotoError::Unreadable { .. } => Code::PhotoUnreadable,
             PhotoError::NoFace => Code::NoFace,
             PhotoError::SeveralFaces { .. } => Code::SeveralFaces,
+            PhotoError::NotUpright => Code::NotUpright,
             PhotoError::FaceTooSmall { .. } => Code::FaceTooSmall,
             PhotoError::Poor { flaw: Flaw::Blurred } => Code::Blurred,
             PhotoError::Poor { flaw: Flaw::TurnedAway } => Code::TurnedAway,

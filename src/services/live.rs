@@ -132,15 +132,19 @@ impl LiveCapture {
             let view = View::new(&frame.picture)?;
             let (width, height) = view.size();
             let image = view.for_detection(width.max(height))?.into_image();
-            let (image, face, template, quality) = self.vision.face_alone(image, &self.limits)?;
-            Ok::<_, PhotoError>((portrait(&image, &face), template, quality.score))
+            let found = self.vision.face_alone(image, &self.limits)?;
+            let jpeg = portrait(&found.image, &found.face);
+            Ok::<_, PhotoError>((jpeg, found.template, found.quality.score))
         };
         let (jpeg, template, quality) = examine().map_err(|e| match e {
             PhotoError::NoFace => "no face: step in front of the camera".to_owned(),
             PhotoError::SeveralFaces { .. } => "two faces: one person only".to_owned(),
+            PhotoError::NotUpright => "the face is not upright: hold the head straight; if it is, \
+                                       turn the camera, or its picture in its settings"
+                .to_owned(),
             PhotoError::FaceTooSmall { .. } => "move closer".to_owned(),
             PhotoError::Poor { flaw } => format!("{}: {}", flaw.word(), flaw.remedy()),
-            PhotoError::Unreadable(e) => format!("the camera's picture cannot be read: {e}"),
+            PhotoError::Unreadable { why } => format!("the camera's picture cannot be read: {why}"),
             PhotoError::Vision(e) => format!("the picture could not be examined: {e}"),
         })?;
         let jpeg = jpeg.map_err(|e| e.to_string())?;

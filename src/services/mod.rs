@@ -70,7 +70,9 @@ use tokio::sync::{mpsc, watch};
 use self::refusal::Refusal;
 
 pub use self::{
-    asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
+    asked::{
+        Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update, UpdateFaces,
+    },
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,

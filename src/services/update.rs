@@ -52,7 +52,7 @@ impl Services {
         let first = plan(&self.on_roster(&id).await?, &update, self.today(), asked)?;
         self.must_have_consent(wants_faces, &first.worker.terms, asked)?;
         let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
+        let (faces, turned) = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         // The roster may have changed meanwhile, so the plan is made again.
         let known = self.on_roster(&id).await?;
@@ -87,7 +87,7 @@ impl Services {
             _ => {}
         }
         if what.is_none() && worker == before && identity == on_file {
-            return Ok(Enrolled::new(worker, EnrollResult::Unchanged));
+            return Ok(Enrolled { turned, ..Enrolled::new(worker, EnrollResult::Unchanged) });
         }
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         worker.templates = match what {
@@ -100,7 +100,7 @@ impl Services {
             let (count, most) = (worker.templates, PHOTOS_MAX);
             return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
-        let mut done = Enrolled::new(worker.clone(), EnrollResult::Updated);
+        let mut done = Enrolled { turned, ..Enrolled::new(worker.clone(), EnrollResult::Updated) };
         if let Some(dry) = dry {
             dry.add(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);

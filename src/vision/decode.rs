@@ -5,63 +5,89 @@
 //! the header is checked before a pixel is decoded. Every failure of a decoder,
 //! even a panic, becomes a [`DecodeError`].
 
-use std::io::Cursor;
+mod container;
+
+use std::io::{Cursor, ErrorKind};
 use std::panic::{UnwindSafe, catch_unwind};
 
-use image::codecs::png::PngDecoder;
+use image::codecs::{bmp::BmpDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageResult, Limits};
 
+use super::format::Format;
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, check_size};
 use super::jpeg::{self, Jpeg, Scale};
 
 /// Maximum number of bytes a pixel that a decoder may allocate, at the maximum
-/// number of pixels. Only a PNG with 16 bits a channel reaches this limit first.
+/// number of pixels. Only a picture with 16 bits a channel reaches this limit first.
 const MAX_BYTES_PER_PIXEL: u64 = 4;
 
 pub(super) const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
-const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Decodes a photo of at most [`MAX_PIXELS`], a JPEG or PNG, and turns it upright by its EXIF
-/// orientation. Transparency is dropped, and 16-bit channels are reduced to 8.
+/// Decodes a photo of at most [`MAX_PIXELS`], and turns it upright by its EXIF orientation.
+/// Transparency is dropped, and 16-bit channels are reduced to 8.
+///
+/// A photo that is cut off or damaged is refused, as far as its format shows that. What follows after
+/// the picture's end does not count.
+pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+    Ok(decode_whole(bytes, MAX_PIXELS, MAX_PIXELS)?.0)
+}
+
+/// Decodes a photo as [`decode`] does, into at most some [`MAX_FRAME_PIXELS`]. Returns also the number of
+/// pixels of the photo, along a side, that one pixel stands for.
+///
+/// A larger JPEG is decoded at half its width and height. A larger picture of another format, and a
+/// larger JPEG of several scans, would need all pixels in memory at once: it is refused.
+pub(super) fn decode_photo(bytes: &[u8]) -> Result<(Image, u32), DecodeError> {
+    decode_whole(bytes, MAX_PIXELS, MAX_FRAME_PIXELS)
+}
+
+/// Decodes a camera's frame of at most [`MAX_FRAME_PIXELS`], a JPEG or PNG, as [`decode`] does.
 ///
 /// A JPEG that was cut off in its pixel data decodes with the missing part
 /// grey. Cut-off camera frames are common, and the face may be in the rest.
-pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
-    decode_within(bytes, MAX_PIXELS)
-}
-
-/// Decodes a camera's frame of at most [`MAX_FRAME_PIXELS`], as [`decode`] does.
 pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
-    decode_within(bytes, MAX_FRAME_PIXELS)
+    match Format::of(bytes)? {
+        Format::Jpeg => {
+            jpeg::check_scans(jpeg::outline(bytes))?;
+            guarded("JPEG", || upright_jpeg(jpeg::decode(bytes, MAX_FRAME_PIXELS, Scale::Full)?))
+        }
+        Format::Png => guarded("PNG", || png_pixels(bytes, MAX_FRAME_PIXELS)),
+        Format::WebP | Format::Bmp | Format::Tiff => Err(DecodeError::UnknownFormat),
+    }
 }
 
-/// Decodes a photo of at most [`MAX_PIXELS`] into at most some [`MAX_FRAME_PIXELS`], as [`decode`]
-/// does. Returns also the number of pixels of the photo, along a side, that one pixel stands for.
-///
-/// A larger JPEG is decoded at half its width and height. A larger PNG, and a larger JPEG of several
-/// scans, would need all pixels in memory at once: it is refused.
-pub(super) fn decode_photo(bytes: &[u8]) -> Result<(Image, u32), DecodeError> {
-    if !bytes.starts_with(JPEG_MAGIC) || jpeg::scans(bytes) > 1 {
-        return Ok((decode_frame(bytes)?, 1));
-    }
+/// Decodes a photo into at most some `at_once` pixels.
+fn decode_whole(bytes: &[u8], most: u64, at_once: u64) -> Result<(Image, u32), DecodeError> {
+    let format = Format::of(bytes)?;
+    let bytes = container::whole(format, bytes, at_once)?;
+    let image = match format {
+        Format::Jpeg => return whole_jpeg(bytes, most, at_once),
+        Format::Png => guarded("PNG", || png_pixels(bytes, at_once)),
+        Format::WebP => {
+            guarded("WebP", || pixels_of(format, WebPDecoder::new(Cursor::new(bytes)), at_once))
+        }
+        Format::Bmp => {
+            guarded("BMP", || pixels_of(format, BmpDecoder::new(Cursor::new(bytes)), at_once))
+        }
+        Format::Tiff => {
+            guarded("TIFF", || pixels_of(format, TiffDecoder::new(Cursor::new(bytes)), at_once))
+        }
+    };
+    Ok((image?, 1))
+}
+
+fn whole_jpeg(picture: &[u8], most: u64, at_once: u64) -> Result<(Image, u32), DecodeError> {
+    let outline = jpeg::outline(picture);
+    jpeg::check_scans(outline)?;
     guarded("JPEG", || {
-        let header = jpeg::header(bytes, MAX_PIXELS)?;
-        let large = u64::from(header.width) * u64::from(header.height) > MAX_FRAME_PIXELS;
+        let most = if outline.scans > 1 { at_once } else { most };
+        let header = jpeg::header(picture, most)?;
+        let large = u64::from(header.width) * u64::from(header.height) > at_once;
         let scale = if large { Scale::Half } else { Scale::Full };
-        Ok((jpeg_pixels(bytes, MAX_PIXELS, scale)?, scale.step()))
+        let image = upright_jpeg(jpeg::decode_whole(picture, most, scale)?)?;
+        Ok((image, scale.step()))
     })
-}
-
-fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
-    if bytes.starts_with(JPEG_MAGIC) {
-        jpeg::check_scans(bytes)?;
-        guarded("JPEG", || jpeg_pixels(bytes, most, Scale::Full))
-    } else if bytes.starts_with(PNG_MAGIC) {
-        guarded("PNG", || png_pixels(bytes, most))
-    } else {
-        Err(DecodeError::UnknownFormat)
-    }
 }
 
 /// Runs a decoder and turns unwinding into a [`DecodeError`]. A bad picture
@@ -80,25 +106,43 @@ pub(super) fn guarded<T>(
     })
 }
 
-/// Decodes a JPEG and turns it upright. May unwind: see [`guarded`].
+/// Decodes a frame's JPEG and turns it upright. May unwind: see [`guarded`].
 pub(super) fn jpeg_pixels(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
-    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most, scale)?;
+    upright_jpeg(jpeg::decode(bytes, most, scale)?)
+}
+
+fn upright_jpeg(jpeg: Jpeg) -> Result<Image, DecodeError> {
+    let Jpeg { width, height, rgb, orientation } = jpeg;
     let image = Image::from_rgb(width, height, rgb)?;
     upright(DynamicImage::ImageRgb8(image.into_pixels()), orientation)
 }
 
 fn png_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
-    let damaged =
-        |error: ImageError| DecodeError::Damaged { format: "PNG", why: error.to_string() };
-    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits(most)).map_err(damaged)?;
+    let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits(most));
+    pixels_of(Format::Png, decoder, most)
+}
+
+fn pixels_of<D: ImageDecoder>(
+    format: Format,
+    decoder: ImageResult<D>,
+    most: u64,
+) -> Result<Image, DecodeError> {
+    let failed = |error: ImageError| match error {
+        ImageError::IoError(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            DecodeError::CutOff { format: format.name() }
+        }
+        error => DecodeError::Damaged { format: format.name(), why: error.to_string() },
+    };
+    let mut decoder = decoder.map_err(failed)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, most)?;
     if decoder.total_bytes() > most * MAX_BYTES_PER_PIXEL {
         return Err(DecodeError::TooLarge { width, height, most });
     }
+    decoder.set_limits(limits(most)).map_err(failed)?;
     // Unreadable EXIF is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    upright(DynamicImage::from_decoder(decoder).map_err(damaged)?, orientation)
+    upright(DynamicImage::from_decoder(decoder).map_err(failed)?, orientation)
 }
 
 fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, DecodeError> {

@@ -23,8 +23,12 @@ pub struct Image(RgbImage);
 /// The reason why bytes are not accepted as a picture.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
-    #[error("it is neither a JPEG nor a PNG")]
+    #[error("it is no picture of a known format")]
     UnknownFormat,
+    #[error("it is {what}")]
+    Foreign { what: &'static str, remedy: &'static str },
+    #[error("the {format} is cut off: its end is missing")]
+    CutOff { format: &'static str },
     #[error("the {format} is damaged: {why}")]
     Damaged { format: &'static str, why: String },
     #[error(
@@ -35,6 +39,23 @@ pub enum DecodeError {
     TooLarge { width: u32, height: u32, most: u64 },
     #[error("{width} x {height} RGB pixels do not make {bytes} bytes")]
     WrongLength { width: u32, height: u32, bytes: usize },
+}
+
+impl DecodeError {
+    /// Returns what can be done about a photo.
+    pub fn remedy_of_photo(&self) -> &'static str {
+        match self {
+            DecodeError::Foreign { remedy, .. } => remedy,
+            DecodeError::UnknownFormat => "Use a photo in JPEG, PNG, WebP, BMP or TIFF.",
+            DecodeError::CutOff { .. } => "Copy the photo again from where it was taken.",
+            DecodeError::Damaged { .. } => {
+                "Copy the photo again from where it was taken. If it looks right there, save it as a \
+                 new JPEG."
+            }
+            DecodeError::TooLarge { .. } => "Scale the photo down.",
+            DecodeError::WrongLength { .. } => "Use another photo.",
+        }
+    }
 }
 
 impl Image {

@@ -5,20 +5,24 @@
 //! detector's landmarks far enough to shift the likeness of two faces by
 //! 0.025. The thresholds were measured with OpenCV, which uses libjpeg.
 
-use std::io;
+mod outline;
+mod strict;
+
+use std::io::{self, BufRead, Read};
 
 use image::metadata::Orientation;
-use mozjpeg::{Decompress, Marker};
+use mozjpeg::{ColorSpace, Decompress, Marker};
 
+pub(super) use self::outline::{Outline, outline};
 use super::image::{DecodeError, check_size};
 
 const EXIF: &[u8] = b"Exif\0\0";
+const EOI: &[u8] = b"\xff\xd9";
 
-/// Maximum number of scans in one picture. A progressive picture has some ten. A hostile one has as
-/// many as fit, and each costs the time of a whole picture.
-const MAX_SCANS: usize = 32;
-/// The marker that begins a scan. In pixel data 0xFF is never followed by 0xDA.
-const SOS: [u8; 2] = [0xff, 0xda];
+/// Maximum number of scans in one picture, without those of its thumbnail and of what a phone appends.
+/// A progressive picture has some ten. A hostile one has as many as fit, and each costs the time of a
+/// whole picture.
+pub(super) const MAX_SCANS: usize = 32;
 
 /// The scale at which a picture is decoded: the number of pixels, along each side, that become one.
 /// libjpeg then computes only that part of each block of 8 x 8 pixels.
@@ -60,7 +64,7 @@ pub(super) struct Jpeg {
 
 /// Reads the header of a picture of at most `most` pixels. Unwinds as [`decode`] does.
 pub(super) fn header(bytes: &[u8], most: u64) -> Result<Header, DecodeError> {
-    Ok(begin(bytes, most)?.1)
+    Ok(begin(bytes, most, false)?.1)
 }
 
 /// Decodes at most `most` pixels. Missing pixel data becomes grey.
@@ -68,26 +72,71 @@ pub(super) fn header(bytes: &[u8], most: u64) -> Result<Header, DecodeError> {
 /// Unwinds with a `String` if libjpeg gives up. libjpeg's error handler must
 /// not return, so the crate leaves it by unwinding. The caller catches that.
 pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
-    let (mut source, Header { orientation, .. }) = begin(bytes, most)?;
+    pixels(begin(bytes, most, false)?, scale, false)
+}
+
+/// Decodes a picture as [`decode`] does, and refuses a damaged one: see [`strict`]. `picture` ends at
+/// its end marker.
+pub(super) fn decode_whole(picture: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
+    pixels(begin(outline::unpadded(picture).chain(EOI), most, true)?, scale, true)
+}
+
+fn pixels<R: BufRead>(
+    (mut source, header): (Decompress<R>, Header),
+    scale: Scale,
+    whole: bool,
+) -> Result<Jpeg, DecodeError> {
+    let Header { orientation, .. } = header;
     source.scale(8 / scale as u8);
-    let mut pixels = source.rgb().map_err(damaged)?;
-    let (width, height) = (pixels.width() as u32, pixels.height() as u32);
-    let rgb = pixels.read_scanlines().map_err(damaged)?;
-    Ok(Jpeg { width, height, rgb, orientation })
+    // No camera sends four inks.
+    let inks = whole && matches!(source.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
+    let space = if inks { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
+    let mut pixels = source.to_colorspace(space).map_err(damaged)?;
+    let (width, height) = (pixels.width(), pixels.height());
+    let rgb = if inks {
+        let (mut rgb, mut row) = (Vec::with_capacity(3 * width * height), vec![0; 4 * width]);
+        for _ in 0..height {
+            pixels.read_scanlines_into(&mut row).map_err(damaged)?;
+            rgb.extend(row.as_chunks::<4>().0.iter().flat_map(of_inks));
+        }
+        rgb
+    } else {
+        pixels.read_scanlines().map_err(damaged)?
+    };
+    if whole {
+        pixels.finish().map_err(damaged)?;
+    }
+    Ok(Jpeg { width: width as u32, height: height as u32, rgb, orientation })
+}
+
+/// Returns the colour of four inks. Adobe's programs store the paper that shows through: 255 is no ink.
+/// All common programs read all JPEGs so.
+fn of_inks([cyan, magenta, yellow, black]: &[u8; 4]) -> [u8; 3] {
+    let seen = |ink: &u8| (u16::from(*ink) * u16::from(*black) / 255) as u8;
+    [cyan, magenta, yellow].map(seen)
 }
 
 /// Returns the picture in grey, at an eighth of its width and height, as it is stored. Unwinds as
 /// [`decode`] does.
 pub(super) fn thumbnail(bytes: &[u8], most: u64) -> Result<(u32, u32, Vec<u8>), DecodeError> {
-    let (mut source, _) = begin(bytes, most)?;
+    let (mut source, _) = begin(bytes, most, false)?;
     source.scale(8 / Scale::Eighth as u8);
     let mut pixels = source.grayscale().map_err(damaged)?;
     let (width, height) = (pixels.width() as u32, pixels.height() as u32);
     Ok((width, height, pixels.read_scanlines().map_err(damaged)?))
 }
 
-fn begin(bytes: &[u8], most: u64) -> Result<(Decompress<&[u8]>, Header), DecodeError> {
-    let source = Decompress::with_markers(&[Marker::APP(1)]).from_mem(bytes).map_err(damaged)?;
+/// Reads the header. `strict`: the decoder gives up where it finds damage.
+fn begin<R: BufRead>(
+    bytes: R,
+    most: u64,
+    strict: bool,
+) -> Result<(Decompress<R>, Header), DecodeError> {
+    let mut builder = Decompress::with_markers(&[Marker::APP(1)]);
+    if strict {
+        builder = builder.with_err(strict::handlers());
+    }
+    let source = builder.from_reader(bytes).map_err(damaged)?;
     let (width, height) = match (source.width().try_into(), source.height().try_into()) {
         (Ok(width), Ok(height)) => (width, height),
         _ => (u32::MAX, u32::MAX),
@@ -100,24 +149,9 @@ fn begin(bytes: &[u8], most: u64) -> Result<(Decompress<&[u8]>, Header), DecodeE
     Ok((source, Header { width, height, orientation }))
 }
 
-/// Returns the number of scans of the picture. Its thumbnail, and pictures after its end, do not
-/// count.
-pub(super) fn scans(bytes: &[u8]) -> usize {
-    const EOI: [u8; 2] = [0xff, 0xd9];
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    // Before the first scan each segment has its marker and its length, so that it can be skipped.
-    while let [0xff, marker, high, low, ..] = rest
-        && *marker != SOS[1]
-    {
-        let length = usize::from(u16::from_be_bytes([*high, *low]));
-        rest = rest.get(2 + length..).unwrap_or_default();
-    }
-    rest.windows(2).take_while(|pair| **pair != EOI).filter(|pair| **pair == SOS).count()
-}
-
 /// Refuses a picture whose scans would keep a thread busy for minutes.
-pub(super) fn check_scans(bytes: &[u8]) -> Result<(), DecodeError> {
-    let scans = bytes.windows(2).filter(|pair| **pair == SOS).count();
+pub(super) fn check_scans(outline: Outline) -> Result<(), DecodeError> {
+    let scans = outline.scans;
     if scans > MAX_SCANS {
         let why = format!("it has {scans} scans, more than {MAX_SCANS}");
         return Err(DecodeError::Damaged { format: "JPEG", why });

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `image` | a picture in memory |
 //! | `decode` | bytes to pixels, with limits |
+//! | `format` | what a file is, by its first bytes |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
 //! | `raw` | uncompressed video to pixels, at the scale needed |
 //! | `view` | a camera's frame, decoded only as far as needed |
@@ -27,6 +28,7 @@
 //! | `embed` | a face to a template (SFace) |
 //! | `quality` | the quality of a sighting |
 //! | `enrolment` | the only face of a photo, or why the photo is refused |
+//! | `turn` | which way is up in a photo |
 //! | `template` | the template itself |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
 
@@ -37,6 +39,7 @@ mod embed;
 mod enrolment;
 mod error;
 mod face;
+mod format;
 mod image;
 mod jpeg;
 mod models;
@@ -48,14 +51,16 @@ mod quality;
 mod raw;
 mod scale;
 mod template;
+mod turn;
 mod view;
 
 pub use self::align::Aligned;
 pub use self::decode::{decode, decode_frame};
 pub use self::detect::{LONGEST_SIDE_MAX, LONGEST_SIDE_MIN};
-pub use self::enrolment::PhotoError;
+pub use self::enrolment::{PhotoError, PhotoFace};
 pub use self::error::{ModelError, VisionError};
 pub use self::face::{Face, Landmarks, Rect};
+pub use self::format::Format;
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;

@@ -70,7 +70,7 @@ impl<'a> View<'a> {
     pub fn new(picture: &'a Picture) -> Result<View<'a>, DecodeError> {
         match picture {
             Picture::Encoded(bytes) if bytes.starts_with(JPEG_MAGIC) => {
-                jpeg::check_scans(bytes)?;
+                jpeg::check_scans(jpeg::outline(bytes))?;
                 let header = guarded("JPEG", || jpeg::header(bytes, MAX_FRAME_PIXELS))?;
                 let (mut width, mut height) = (header.width, header.height);
                 if jpeg::is_on_its_side(header.orientation) {

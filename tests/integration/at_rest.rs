@@ -160,8 +160,7 @@ fn plain(vision: &Vision) -> Needles {
         needles.text(&format!("ID number of {id} in part"), &number[6..17]);
         needles.text(&format!("phone of {id}"), phone);
         let bytes = photo(name);
-        let (_, _, template, _) =
-            vision.face_for_enrolment(&bytes, &FaceLimits::default()).unwrap();
+        let template = vision.face_for_enrolment(&bytes, &FaceLimits::default()).unwrap().template;
         needles.template(&format!("template of {id}"), &template);
         needles.runs(&format!("photo of {id}"), &bytes[bytes.len() / 2..][..3200], 64);
     }

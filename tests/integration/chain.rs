@@ -34,7 +34,7 @@ fn shots() -> &'static [Shot] {
         let shot = |photo: (usize, usize)| {
             let jpeg = plan::photo(&[photo]);
             let found = vision.face_for_enrolment(&jpeg, &FaceLimits::default());
-            found.ok().map(|found| Shot { person: photo.0, photo, template: found.2 })
+            found.ok().map(|found| Shot { person: photo.0, photo, template: found.template })
         };
         let of = |person| {
             let own = plan::faces().filter(move |photo| photo.0 == person);

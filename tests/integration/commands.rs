@@ -28,6 +28,30 @@ fn a() -> Value {
     worker("W001", "刘峰", ID_A, &["person_a_2.jpg"])
 }
 
+/// Returns a PNG of a photo that is upside down.
+fn upside_down(name: &str) -> Vec<u8> {
+    let photo = image::load_from_memory(&photo(name)).unwrap();
+    let mut png = std::io::Cursor::new(Vec::new());
+    photo
+        .resize(500, 500, image::imageops::FilterType::Triangle)
+        .rotate180()
+        .write_to(&mut png, image::ImageFormat::Png)
+        .unwrap();
+    png.into_inner()
+}
+
+#[test]
+fn a_photo_that_was_turned_is_named_in_the_reply_and_a_foreign_one_in_the_refusal() {
+    let desk = Desk::start();
+    let mut args = a();
+    args["photos"] = json!([STANDARD.encode(upside_down("person_a_2.jpg"))]);
+    let result = desk.does("c-1", "worker.upsert", args.clone());
+    assert_eq!(result["turned"], json!([{"photo": "photos[0]", "degrees": 180}]), "{result}");
+    args["photos"] = json!([STANDARD.encode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")]);
+    let said = desk.refuses("photo_unreadable", &command("c-2", "worker.upsert", args));
+    assert!(said.contains("args.photos[0]: it is a HEIC photo"), "{said}");
+}
+
 fn entries(desk: &Desk, kind: &str) -> u64 {
     desk.count(&format!("count(*) FROM entry WHERE kind = '{kind}'"))
 }

@@ -52,6 +52,7 @@ mod modbus_peer;
 mod network_camera;
 mod others;
 mod pending;
+mod photos;
 mod program;
 mod readers;
 mod roster;

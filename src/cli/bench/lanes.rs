@@ -88,8 +88,8 @@ pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
     let (mut faces, mut shown) = (Vec::new(), Vec::new());
     for (enrolled, before_camera) in PEOPLE {
         let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
-        let (_, _, face, _) = vision.face_for_enrolment(&photos(enrolled)?, &limits)?;
-        faces.push(face);
+        let face = vision.face_for_enrolment(&photos(enrolled)?, &limits)?;
+        faces.push(face.template);
         shown.push(photos(before_camera)?);
     }
     drop(vision);

@@ -98,8 +98,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     let grey = RgbImage::from_pixel(1280, 720, image::Rgb([96, 96, 96]));
     let frame = jpeg(&before(grey, &photo, 0).with_context(|| named.clone())?, 85)?;
     let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
-    let (_, _, face, _) =
-        vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
+    let face = vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?.template;
     let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
     let looks = probe::looks(&vision, &*bench.clock, rounds)?;

@@ -25,8 +25,9 @@ pub(in crate::cli) struct EnrollArgs {
     /// Number of the resident identity card, or of the document in --id-type; stored encrypted
     #[arg(long, value_name = "NUMBER")]
     id_number: String,
-    /// A JPEG or PNG that shows only this worker; at most five. Without --photo and --lane the
-    /// worker has no face template: a guard must then use `gatehouse lane release --worker`
+    /// A photo (JPEG, PNG, WebP, BMP or TIFF) that shows only this worker; at most five. Without
+    /// --photo and --lane the worker has no face template: a guard must then use `gatehouse lane
+    /// release --worker`
     #[arg(long, value_name = "FILE", conflicts_with = "lane")]
     photo: Vec<PathBuf>,
     #[command(flatten)]
@@ -152,6 +153,7 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
     };
     let request = |confirmed| Request::Enroll(Box::new(Enroll { confirmed, ..enroll.clone() }));
     let done = ask(context, arguments.yes, request, &photos, live).await?;
+    show_turned(&done);
     advise(&done);
     context.print(&done.worker, |w| {
         let Person { id, name, .. } = &w.person;
@@ -193,7 +195,13 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
     print_updated(context, &ask(context, false, request, &bytes, live).await?)
 }
 
+/// Prints which photos were turned.
+fn show_turned(done: &Enrolled) {
+    done.turned.iter().for_each(|turned| eprintln!("{turned}"));
+}
+
 fn print_updated(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
+    show_turned(done);
     advise(done);
     context.print(done, |done| {
         let Person { id, name, .. } = &done.worker.person;

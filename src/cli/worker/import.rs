@@ -264,7 +264,7 @@ async fn send(
     };
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
-        Ok(Enrolled { worker, result, advice }) => {
+        Ok(Enrolled { worker, result, turned, advice }) => {
             let given = give_cards(client, &id, cards, dry_run).await?;
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
@@ -273,12 +273,12 @@ async fn send(
                 (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
                 _ => None,
             };
+            let turned = turned.iter().map(ToString::to_string);
             // Most rosters have one photo of each worker, which is no news.
             let advice = advice.filter(|advice| advice.lacks != Lack::Second);
             let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
-            let notes: Vec<_> = note.into_iter().chain(given).collect();
-            let note = (!notes.is_empty()).then(|| notes.join("; "));
-            Ok(Outcome::well(result, worker.templates, note))
+            let notes: Vec<String> = turned.chain(note).chain(given).collect();
+            Ok(Outcome::well(result, worker.templates, notes))
         }
         Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {
             Err(Stopped::Refused(failure))

@@ -79,7 +79,12 @@ fn i8_each_argument_has_a_type_and_a_bound_and_no_message_shows_a_value() {
         ("worker.upsert", with("lane", json!("north")), "invalid", "args.lane: is not known"),
         ("worker.upsert", with("photos", json!("x")), "invalid", "args.photos: must be a list"),
         ("worker.upsert", with("photos", json!(["%"])), "invalid", "args.photos[0]: must be"),
-        ("worker.upsert", with("photos", json!(["AAAA"])), "photo_unreadable", "is no JPEG"),
+        (
+            "worker.upsert",
+            with("photos", json!(["R0lGODlh"])),
+            "photo_unreadable",
+            "is a GIF picture",
+        ),
         ("worker.upsert", with("photos", vec!["AAAA"; 6].into()), "invalid", "at most 5"),
         ("worker.upsert", with("photos", photo((1 << 20) + 1)), "photo_too_large", "1 MiB"),
         ("worker.suspend", json!({ "id": "W001" }), "invalid", "args.reason: is missing"),

@@ -82,7 +82,7 @@ fn gate(cameras: usize) -> Gate {
     let worker = Worker::new(person);
     let limits = FaceLimits::default();
     let enrolled = vision().face_for_enrolment(&photo("person_a_2.jpg"), &limits);
-    let (_, _, template, _) = enrolled.unwrap();
+    let template = enrolled.unwrap().template;
     let roster = Arc::new(Roster::new(1, vec![(worker, vec![template])]));
     let vision_pool = VisionPool {
         feeds: feeds.collect(),
@@ -219,7 +219,7 @@ fn i5_a_sighting_of_a_worker_has_a_small_photo_and_one_of_a_stranger_has_none() 
     assert!(picture.width().max(picture.height()) <= 320, "{picture:?}");
     // The photo shows a face that is large enough for recognition.
     let limits = FaceLimits::default();
-    let (_, _, seen, _) = vision().face_for_enrolment(&photo.jpeg, &limits).unwrap();
+    let seen = vision().face_for_enrolment(&photo.jpeg, &limits).unwrap().template;
     assert!(gate.vision_pool.roster.borrow().best(&seen).unwrap().score > 0.5);
 
     let (empty, stranger) = (scene(None), scene(Some("impostor_1.jpg")));

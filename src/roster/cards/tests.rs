@@ -1,3 +1,4 @@
+use super::super::{IdType, TokenKind, id_card_lookup};
 use super::*;
 use crate::{
     config::Secret,

@@ -27,6 +27,11 @@ const PIECES_OF_KEY: usize = 8;
 const SHORT: usize = 6;
 /// Minimum number of digits of an ID number in a name.
 const NUMBER: usize = 15;
+/// Ends of the names of photos. What a file is, its bytes say.
+const PICTURES: &str = "jpg jpeg jpe jfif png webp bmp dib tif tiff";
+/// Ends of the names of pictures that cannot be decoded. A row that has no other photo is refused with
+/// the remedy, so that its worker is not enrolled without a face.
+const FOREIGN: &str = "heic heif hif avif gif jxl jp2";
 /// Words beside a key that say nothing of the worker.
 const LABELS: &str = "副本 复件 拷贝 copy 照片 相片 证件照 免冠照 登记照 一寸照 二寸照 一寸 二寸 寸照 正面照 正面 头像 \
     人脸 近照 姓名 工号 编号 证件号码 证件号 身份证号码 身份证号 身份证 号码 号 photo face id no";
@@ -74,7 +79,7 @@ pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
         let folder = file.folder.as_deref().map(name_of);
         let whole = folder.as_ref().map_or_else(|| name.clone(), |f| format!("{f}/{name}"));
         let Some(stem) = picture(&name) else {
-            left_over.push((masked(&whole), "no .jpg, .jpeg, .jfif or .png"));
+            left_over.push((masked(&whole), "its name does not end as a photo's: .jpg, .png, …"));
             continue;
         };
         let key = folder.as_deref().unwrap_or(stem);
@@ -111,6 +116,11 @@ pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
             }
             None => left_over.push((masked(&whole), "no row has this ID number, id or name")),
         }
+    }
+    for photos in of_rows.iter_mut().filter(|photos| !photos.iter().all(is_foreign)) {
+        let foreign = photos.extract_if(.., |photo| is_foreign(photo));
+        let why = "its format is not read, and its worker has another photo";
+        left_over.extend(foreign.map(|photo| (photo.shown, why)));
     }
     let checked = |(at, photos): (usize, Vec<Photo>)| match (photos.len(), unclear.get(&at)) {
         (0, Some(shown)) => Err(format!(
@@ -299,10 +309,16 @@ fn name_of(name: &OsStr) -> String {
 /// Returns the name of a picture file before its last point.
 fn picture(name: &str) -> Option<&str> {
     let (stem, suffix) = name.rsplit_once('.')?;
-    let known = ["jpg", "jpeg", "jfif", "jpe", "png"]
-        .iter()
-        .any(|known| suffix.eq_ignore_ascii_case(known));
-    known.then_some(stem)
+    (is_of(suffix, PICTURES) || is_of(suffix, FOREIGN)).then_some(stem)
+}
+
+fn is_of(suffix: &str, known: &str) -> bool {
+    known.split(' ').any(|known| suffix.eq_ignore_ascii_case(known))
+}
+
+/// Returns whether the end of the name says that the picture cannot be decoded.
+fn is_foreign(photo: &Photo) -> bool {
+    photo.path.extension().and_then(OsStr::to_str).is_some_and(|suffix| is_of(suffix, FOREIGN))
 }
 
 /// Returns the name without `_1`, `-1`, ` 1` or `(1)` at the end.

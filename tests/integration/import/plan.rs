@@ -171,7 +171,7 @@ impl Plan {
         self.add(Refuse("the worker's consent"), |c| c[11].clear(), &one());
         self.add(Refuse("There are 2 faces in the photo"), keep, &[photo(&[(1, 1), (2, 1)])]);
         self.add(Refuse("There is no face in the photo"), keep, &[photo(&[])]);
-        self.add(Refuse("Use a JPEG or PNG photo"), keep, &[b"no picture".to_vec()]);
+        self.add(Refuse("it is a text, not a photo"), keep, &[b"no picture".to_vec()]);
         self.add(Refuse("a photo has at most 16 MiB"), keep, &[vec![0; (16 << 20) + 1]]);
         self.add(Refuse("6 photos of this worker"), keep, &vec![photo(&[(1, 1)]); 6]);
         self.add(

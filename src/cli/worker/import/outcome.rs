@@ -43,13 +43,14 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn well(result: EnrollResult, templates: u32, note: Option<String>) -> Outcome {
+    pub(super) fn well(result: EnrollResult, templates: u32, notes: Vec<String>) -> Outcome {
         let result = match result {
             EnrollResult::Enrolled => Word::Enrolled,
             EnrollResult::Updated => Word::Updated,
             EnrollResult::Unchanged => Word::Unchanged,
         };
-        Outcome { result, reason: note, templates: Some(templates), of_consent: false }
+        let reason = (!notes.is_empty()).then(|| notes.join("; "));
+        Outcome { result, reason, templates: Some(templates), of_consent: false }
     }
 
     pub(super) fn unchanged(&self) -> bool {
