@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     config::Secret,
@@ -103,7 +105,9 @@ fn consents_are_carried_over_to_the_database_that_takes_a_damaged_ones_place() {
         let tx = new.transaction().unwrap();
         let done = carry_over(&tx, &sealer, old).unwrap();
         let roster = load(&tx, &sealer, "m").unwrap();
-        (done, roster.workers().iter().map(|w| Worker::clone(w)).collect::<Vec<_>>())
+        // Only a snapshot has tokens.
+        let plain = |w: &Arc<Worker>| Worker { tokens: Vec::new(), ..Worker::clone(w) };
+        (done, roster.workers().iter().map(plain).collect::<Vec<_>>())
     };
     let (done, after) = carried(&old);
     assert_eq!((done.workers, done.lost), (2, 0));
