@@ -226,15 +226,15 @@ impl Dates {
             let end = next.map_or_else(|| size(tx), Ok)?;
             let synced = readings.iter().filter(|reading| reading.synced);
             let synced: Vec<_> = synced.map(|r| (r.uptime_ms, r.began_ms)).collect();
-            let uptime_ms = last_uptime(tx, *id, first..end)?;
+            let last_entry = last_entry(tx, *id, first..end)?;
             let last = readings.last().map_or(0, |reading| reading.uptime_ms);
-            let uptime_ms = uptime_ms.unwrap_or(last).max(last);
+            let uptime_ms = last_entry.as_ref().map_or(last, |entry| entry.uptime_ms.max(last));
             let began_ms = longest(&synced, uptime_ms);
             let (entries, bounds) = (first..end, Bounds::default());
             let boot = Boot { id: *id, entries, uptime_ms, began_ms, after_first, bounds };
             after_first |= began_ms.is_some();
             dates.by_id.insert(*id, n);
-            moved(tx, n, &boot, readings, &mut dates.moved)?;
+            moved(tx, n, &boot, (readings, last_entry), &mut dates.moved)?;
             dates.boots.push(boot);
         }
         dates.bound();
@@ -362,13 +362,13 @@ impl Dates {
     }
 }
 
-/// Returns the last uptime of a boot's entries. The next boot's first entries may stand before its
-/// `boot` entry.
-fn last_uptime(
+/// Returns a boot's last entry as a reading. The next boot's first entries may stand before its `boot`
+/// entry.
+fn last_entry(
     tx: &Transaction<'_>,
     boot: BootId,
     entries: Range<u64>,
-) -> Result<Option<u64>, LedgerError> {
+) -> Result<Option<Reading>, LedgerError> {
     let mut query = tx.prepare_cached(BACK)?;
     let mut rows = query.query([entries.end])?;
     while let Some(row) = rows.next()? {
@@ -376,7 +376,7 @@ fn last_uptime(
             break;
         }
         if let Some(entry) = readable(row)?.filter(|entry| entry.stamp.boot == boot) {
-            return Ok(Some(entry.stamp.uptime_ms));
+            return Ok(Some(Reading::of(&entry)));
         }
     }
     Ok(None)
@@ -387,7 +387,7 @@ fn moved(
     tx: &Transaction<'_>,
     n: usize,
     boot: &Boot,
-    readings: &[Reading],
+    (readings, last_entry): (&[Reading], Option<Reading>),
     all: &mut Vec<(Range<u64>, usize)>,
 ) -> Result<(), LedgerError> {
     let is_early = |r: &Reading| r.began_ms.saturating_add_unsigned(r.uptime_ms) < EARLIEST_MS;
@@ -415,6 +415,11 @@ fn moved(
         } else if reading.is_change {
             add(start..reach(tx, ON, boot.id, reading)? + 1);
         }
+    }
+    // The clock may have changed just before the boot's last entry, and the change is not recorded
+    // yet, or never was.
+    if let Some(last) = last_entry.filter(|_| !was_wrong) {
+        add(reach(tx, BACK, boot.id, &last)?..last.index + 1);
     }
     Ok(())
 }

@@ -327,59 +327,72 @@ fn acts() -> impl Strategy<Value = Vec<(u16, Act)>> {
     proptest::collection::vec((0..200u16, act), 1..60)
 }
 
+/// Compares a search with a reading of every entry.
+fn search_agrees(acts: Vec<(u16, Act)>, limit: usize) -> Result<(), TestCaseError> {
+    let mut gate = Gate::new();
+    gate.boot(FRIDAY, true);
+    let mut watch = ClockWatch::new(gate.stamp, false);
+    let mut now_ms = FRIDAY;
+    for (seconds, act) in acts {
+        for _ in 0..seconds {
+            gate.wait(1000);
+            now_ms += 1000;
+            if let Some(change) = watch.look(gate.stamp) {
+                gate.append(change);
+            }
+        }
+        match act {
+            Act::Pass => drop(gate.enters()),
+            Act::Clock { off_by_ms, synced } => {
+                (gate.stamp.wall_ms, gate.stamp.synced) = (now_ms + off_by_ms, synced);
+            }
+            Act::Boot { off_by_ms, synced } => {
+                now_ms += HOUR;
+                gate.boot(now_ms + off_by_ms, synced);
+                watch = ClockWatch::new(gate.stamp, false);
+            }
+        }
+    }
+    for range in [(i64::MIN, i64::MAX), (FRIDAY, FRIDAY + HOUR), (FRIDAY + HOUR, FRIDAY + 3 * HOUR)]
+    {
+        let (all, moved) = gate.read(|tx, dates| {
+            let size = size(tx).unwrap();
+            let grants = (0..size).map(|index| read(tx, index).unwrap().entry);
+            let grants = grants.filter(|entry| matches!(entry.body, Body::Grant(_)));
+            let mut all = Vec::new();
+            for entry in grants {
+                let dated = dates.of(&entry);
+                let ms = dated.ms(entry.stamp.wall_ms);
+                // Each entry whose time moves is among those that are read apart.
+                assert!(ms == entry.stamp.wall_ms || dates.may_move(entry.index), "{entry:?}");
+                let is_in = match dated {
+                    Dated::Undated(bounds) => bounds.meets(range),
+                    _ => range.0 <= ms && ms < range.1,
+                };
+                if is_in {
+                    all.push((ms, entry.index));
+                }
+            }
+            all.sort_unstable();
+            (all, dates.moved(tx, (None, None), range).unwrap())
+        });
+        prop_assert!(moved.iter().all(|one| all.contains(one)));
+        prop_assert_eq!(gate.found(range, limit), all);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_passage_before_the_watch_sees_that_the_clock_went_back_is_found() {
+    let back = Act::Clock { off_by_ms: -3 * HOUR, synced: false };
+    search_agrees(vec![(122, back), (0, Act::Pass)], 1).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     /// The clock's changes are recorded as the daemon records them: late, and several as one.
     #[test]
     fn a_search_finds_what_reading_every_entry_finds(acts in acts(), limit in 1..5usize) {
-        let mut gate = Gate::new();
-        gate.boot(FRIDAY, true);
-        let mut watch = ClockWatch::new(gate.stamp, false);
-        let mut now_ms = FRIDAY;
-        for (seconds, act) in acts {
-            for _ in 0..seconds {
-                gate.wait(1000);
-                now_ms += 1000;
-                if let Some(change) = watch.look(gate.stamp) {
-                    gate.append(change);
-                }
-            }
-            match act {
-                Act::Pass => drop(gate.enters()),
-                Act::Clock { off_by_ms, synced } => {
-                    (gate.stamp.wall_ms, gate.stamp.synced) = (now_ms + off_by_ms, synced);
-                }
-                Act::Boot { off_by_ms, synced } => {
-                    now_ms += HOUR;
-                    gate.boot(now_ms + off_by_ms, synced);
-                    watch = ClockWatch::new(gate.stamp, false);
-                }
-            }
-        }
-        for range in [(i64::MIN, i64::MAX), (FRIDAY, FRIDAY + HOUR), (FRIDAY + HOUR, FRIDAY + 3 * HOUR)] {
-            let (all, moved) = gate.read(|tx, dates| {
-                let size = size(tx).unwrap();
-                let grants = (0..size).map(|index| read(tx, index).unwrap().entry);
-                let grants = grants.filter(|entry| matches!(entry.body, Body::Grant(_)));
-                let mut all = Vec::new();
-                for entry in grants {
-                    let dated = dates.of(&entry);
-                    let ms = dated.ms(entry.stamp.wall_ms);
-                    // Each entry whose time moves is among those that are read apart.
-                    assert!(ms == entry.stamp.wall_ms || dates.may_move(entry.index), "{entry:?}");
-                    let is_in = match dated {
-                        Dated::Undated(bounds) => bounds.meets(range),
-                        _ => range.0 <= ms && ms < range.1,
-                    };
-                    if is_in {
-                        all.push((ms, entry.index));
-                    }
-                }
-                all.sort_unstable();
-                (all, dates.moved(tx, (None, None), range).unwrap())
-            });
-            prop_assert!(moved.iter().all(|one| all.contains(one)));
-            prop_assert_eq!(gate.found(range, limit), all);
-        }
+        search_agrees(acts, limit)?;
     }
 }
