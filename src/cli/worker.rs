@@ -180,8 +180,9 @@ async fn consent(context: &Context, set: SetConsent) -> anyhow::Result<()> {
                 "{id}: the consent to the face is recorded; `gatehouse worker photo {id}` takes photos"
             ),
             (Purpose::Face, false) => format!(
-                "{id}: templates and photos are erased, attendance stays; a guard must release the \
-                 turnstile, with `gatehouse lane release LANE --worker {id} …`"
+                "{id}: templates and photos are erased, attendance stays; now the worker needs a card \
+                 (`gatehouse worker card {id} --add NUMBER`) or a guard (`gatehouse lane release LANE \
+                 --worker {id} …`)"
             ),
             (Purpose::Photo(upstream), true) => {
                 format!("{id}: the consent to photos for {upstream} is recorded")
@@ -286,7 +287,9 @@ fn human(shown: &WorkerShown) -> String {
         Purpose::Face => None,
     });
     let templates = match worker.templates {
-        0 if worker.state != State::Removed => "0 (a guard must release the turnstile)".to_owned(),
+        0 if worker.state != State::Removed => {
+            "0 (a card or a guard must let the worker in)".to_owned()
+        }
         n => n.to_string(),
     };
     let waits = worker.waits.as_ref().map_or_else(String::new, |waits| {

@@ -202,7 +202,10 @@ impl fmt::Display for Remedy<'_> {
             }
             Remedy::Undated { records } => write!(
                 f,
-                "{} of the last two months without a date, because the clock was never synchronised                  between two starts of the machine: the sheet lists them apart. Add these passages                  on the right day with `gatehouse attendance supplement`, and give the machine a                  time server and a battery for its clock",
+                "{} of the last two months without a date, because the clock was never synchronised \
+                 between two starts of the machine: the sheet lists them apart. Add these passages \
+                 on the right day with `gatehouse attendance supplement`, and give the machine a \
+                 time server and a battery for its clock",
                 counted(*records, "record")
             ),
             Remedy::SigningKeyReplaced { before } => write!(

@@ -159,8 +159,8 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
         let Person { id, name, .. } = &w.person;
         match w.templates {
             0 => format!(
-                "{id} {name} is enrolled without a face template: a guard must release the turnstile, \
-                 with `gatehouse lane release LANE --worker {id} …`"
+                "{id} {name} is enrolled without a face template: the worker needs a card (`gatehouse \
+                 worker card {id} --add NUMBER`) or a guard (`gatehouse lane release LANE --worker {id} …`)"
             ),
             n => format!("{id} {name} is enrolled, with {}", counted(n, "template")),
         }

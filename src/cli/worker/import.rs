@@ -270,7 +270,7 @@ async fn send(
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
                 }
-                (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
+                (_, 0, _) => Some("no photo: a card or a guard must let this worker in"),
                 _ => None,
             };
             let turned = turned.iter().map(ToString::to_string);
