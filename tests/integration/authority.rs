@@ -140,7 +140,7 @@ fn i13_a_client_of_the_broker_neither_enrolls_itself_nor_reads_a_name_nor_opens_
 #[test]
 fn i13_a_platform_does_not_end_a_withdrawal_of_the_consent_to_the_face() {
     let site = Site::prepare();
-    site.configure(|c| c.its("commands", "roster"));
+    site.configure(|c| c.its("commands", "roster").its("trust_faces", true));
     let wall = trusted(&site);
     let key = with_key(&site);
     let mut gate = Gate::at(site, &wall.environment());
