@@ -86,6 +86,11 @@ port = "/dev/ttyUSB0"
 [[lane.camera]]
 direction = "entry"
 source = "http://10.0.0.21/video.mjpg"
+[[lane.reader]]
+name = "card"
+direction = "entry"
+driver = "line"
+port = "/dev/ttyUSB1"
 "#;
 
 /// Returns the keys that the table below `header` accepts. The parser lists them when it refuses an
@@ -113,7 +118,9 @@ fn the_commented_configuration_explains_every_key() {
     // The text before the first header is the root table.
     let mut sections = vec![("", text.split("\n[").next().unwrap())];
     for header in &headers {
-        let (_, rest) = text.split_once(&format!("\n{header}\n")).expect(header);
+        // A block that not every site needs is indented in a comment.
+        let places = [format!("\n{header}\n"), format!("\n#     {header}\n")];
+        let (_, rest) = places.iter().find_map(|place| text.split_once(place)).expect(header);
         sections.push((header, rest.split("\n[").next().unwrap()));
     }
     let mut seen = 0;
