@@ -204,8 +204,8 @@ async fn listen(context: &Context, config: &Config, name: &str) -> anyhow::Resul
         );
     }
     let clock = Arc::new(SystemClock::new()?);
-    let said = |detail: String| {
-        let line = Line { check: format!("reader {name}"), ok: true, warning: false, detail };
+    let said = |detail: String, ok: bool| {
+        let line = Line { check: format!("reader {name}"), ok, warning: false, detail };
         context.print(&line, |line| format!("{}: {}", line.check, line.detail))
     };
     let read = cards::listen(reader, clock, said).await?;

@@ -154,6 +154,19 @@ fn human(status: &Status) -> String {
                 state.skipped + seen.undecodable + seen.too_large + seen.failed
             );
         }
+        for reader in &lane.readers {
+            let _ = writeln!(
+                out,
+                "  reader  {}: {} ({}, {}), {} read, {} unreadable, {} dropped",
+                reader.name,
+                up(reader.connected),
+                reader.driver,
+                reader.direction,
+                counted(reader.read, "card"),
+                reader.unreadable,
+                reader.dropped
+            );
+        }
     }
     for upstream in &status.upstreams {
         let _ = writeln!(

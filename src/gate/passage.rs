@@ -279,7 +279,10 @@ impl Machine {
     ) -> Vec<Action> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Committing { mut passage, deadline } if passage.id == id => match result {
-                Err(_) if !passage.manual => Vec::new(),
+                Err(_) if !passage.manual => {
+                    self.shown.not_through();
+                    Vec::new()
+                }
                 Err(error) => {
                     let answer = Err(Refusal::ReleaseNotRecorded { error });
                     vec![Action::Answer { passage: id, answer }]
@@ -402,6 +405,9 @@ impl Machine {
     /// known.
     fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
         self.cooling.begin(now, passage, went, self.rules.cool_down);
+        if !went {
+            self.shown.not_through();
+        }
     }
 }
 

@@ -60,52 +60,58 @@ pub async fn run(feed: ReaderFeed, desk: Desk, cancel: CancellationToken) {
 }
 
 async fn present(mut feed: ReaderFeed, desk: Desk) {
-    let mut before: Option<(Heard, Monotonic)> = None;
+    let mut before: Option<(Shown, Monotonic)> = None;
     while let Some(Reading { heard, at }) = feed.readings.recv().await {
-        let held =
-            |(card, then): &(Heard, Monotonic)| *card == heard && at.since(*then) < HELD_EVERY;
-        if before.as_ref().is_some_and(held) {
+        let Some(shown) = desk.shown(&heard) else { continue };
+        let held = |(card, then): (Shown, Monotonic)| card == shown && at.since(then) < HELD_EVERY;
+        if before.is_some_and(held) {
             continue;
         }
-        let Some(claim) = desk.claim(&feed, &heard, at) else { continue };
-        before = Some((heard, at));
+        before = Some((shown, at));
+        let claim = desk.claim(&feed, shown, at);
         if feed.lane.send(Presented::Claim(claim)).await.is_err() {
             return;
         }
     }
 }
 
+/// The keyed hash of a card's number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shown {
+    Card([u8; 32]),
+    IdCard([u8; 32]),
+}
+
 impl Desk {
-    fn claim(&self, feed: &ReaderFeed, heard: &Heard, captured: Monotonic) -> Option<Claim> {
-        let lookups: Vec<[u8; 32]> = match heard {
-            Heard::Card(numbers) => {
-                numbers.iter().map(|number| roster::card_lookup(&self.sealer, *number)).collect()
+    fn shown(&self, heard: &Heard) -> Option<Shown> {
+        match heard {
+            Heard::Card(number) => Some(Shown::Card(roster::card_lookup(&self.sealer, *number))),
+            Heard::IdCard(card) => {
+                Some(Shown::IdCard(roster::id_card_lookup(&self.sealer, &card.number)))
             }
-            Heard::IdCard(card) => vec![roster::id_card_lookup(&self.sealer, &card.number)],
-            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => return None,
-        };
+            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => None,
+        }
+    }
+
+    fn claim(&self, feed: &ReaderFeed, shown: Shown, captured: Monotonic) -> Claim {
         let roster = self.roster.borrow().clone();
-        let held = |lookup: &[u8; 32]| Some((*lookup, roster.holder(lookup)?));
-        let found = lookups.iter().find_map(held);
-        let commitment = found.as_ref().map_or_else(|| lookups.first().copied(), |f| Some(f.0))?;
-        let evidence = CardEvidence { reader: feed.name.clone(), commitment };
-        let is_id_card = matches!(heard, Heard::IdCard(_));
-        let (who, flags) = match found.map(|(_, holder)| holder) {
+        let (Shown::Card(lookup) | Shown::IdCard(lookup)) = shown;
+        let (who, flags) = match roster.holder(&lookup) {
             // A lost card opens no entry. I15: it denies no exit, and the record says so.
             Some((_, TokenKind::LostCard)) if feed.direction == Direction::Entry => {
                 (Err(Reason::CardLost), Vec::new())
             }
             Some((worker, TokenKind::LostCard)) => (Ok(worker.clone()), vec![Flag::CARD_LOST]),
-            Some((worker, TokenKind::IdCard)) if is_id_card => (Ok(worker.clone()), Vec::new()),
-            Some((worker, TokenKind::Card)) if !is_id_card => (Ok(worker.clone()), Vec::new()),
-            _ => (Err(Reason::CardUnknown), Vec::new()),
+            Some((worker, TokenKind::IdCard | TokenKind::Card)) => (Ok(worker.clone()), Vec::new()),
+            None => (Err(Reason::CardUnknown), Vec::new()),
         };
-        Some(Claim {
+        let evidence = CardEvidence { reader: feed.name.clone(), commitment: lookup };
+        Claim {
             direction: feed.direction,
             who,
-            evidence: vec![match is_id_card {
-                true => Evidence::IdCard(evidence),
-                false => Evidence::Card(evidence),
+            evidence: vec![match shown {
+                Shown::Card(_) => Evidence::Card(evidence),
+                Shown::IdCard(_) => Evidence::IdCard(evidence),
             }],
             flags,
             visit: None,
@@ -113,7 +119,7 @@ impl Desk {
             roster_version: roster.version(),
             today: Day::at(self.clock.stamp(), &self.last_trusted, &self.timezone),
             photo: None,
-        })
+        }
     }
 }
 

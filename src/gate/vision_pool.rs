@@ -347,7 +347,7 @@ impl VisionPool {
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
-        let threshold = self.rules.threshold.in_force(roster.templates());
+        let threshold = self.rules.threshold.in_force(roster.confirmed_templates());
         let sighted = stages.matching.time(clock, || {
             // A poor look is unlike other looks at the same person.
             let mean = good.then(|| watch.visits.mean(&template, threshold)).flatten();

@@ -50,7 +50,7 @@ impl Line {
             return None;
         }
         Some(match CardNumber::parse(text, self.format) {
-            Ok(number) => Heard::Card(vec![number]),
+            Ok(number) => Heard::Card(number),
             Err(problem) => {
                 let count = text.chars().count();
                 Heard::Unreadable(format!(

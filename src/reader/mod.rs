@@ -32,9 +32,8 @@ use crate::clock::Monotonic;
 /// What a reader reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A card. Its number, and other spellings of it that may be on the roster, the most exact
-    /// first.
-    Card(Vec<CardNumber>),
+    /// A card.
+    Card(CardNumber),
     /// A resident identity card.
     IdCard(Box<IdCard>),
     /// The device answered, and there is no card.

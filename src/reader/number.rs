@@ -2,7 +2,8 @@
 //!
 //! One card has many spellings. A card of the 26-bit Wiegand format with facility 10 and number
 //! 6956 is `0A1B2C` in hex, `0000662316` in decimal, and `010,06956` in print. Readers differ in
-//! the order of the bytes too. All spellings become one number.
+//! the order of the bytes too, and a 125 kHz card has five bytes of which only the last four are in
+//! print. All spellings become one number.
 
 use std::fmt;
 
@@ -51,9 +52,9 @@ impl CardNumber {
             CardFormat::Dec10 => decimal(text),
             CardFormat::FacNum => facility(text),
         };
-        match number {
-            Some(0) => Err("is zero, which no card has".to_owned()),
-            Some(number) => Ok(CardNumber(number)),
+        match number.map(CardNumber::of) {
+            Some(CardNumber(0)) => Err("is zero, which no card has".to_owned()),
+            Some(number) => Ok(number),
             None => {
                 Err(format!("is no number in the format {format}, such as {}", format.example()))
             }
@@ -84,13 +85,11 @@ impl CardNumber {
         })
     }
 
-    /// Returns the number's lower 32 bits, which is the number printed on cards of 125 kHz.
-    pub(super) fn printed(self) -> CardNumber {
-        CardNumber(self.0 & 0xFFFF_FFFF)
-    }
-
+    /// Returns the card's number. Of five bytes the first is the version of a 125 kHz card, and is in
+    /// no print.
     pub(super) fn of(number: u64) -> CardNumber {
-        CardNumber(number)
+        let five_bytes = number < 1 << 40;
+        CardNumber(if five_bytes { number & 0xFFFF_FFFF } else { number })
     }
 
     /// Returns the text from which the roster makes the keyed hash, and which it seals: hex digits

@@ -62,10 +62,9 @@ fn read(digits: &[u8]) -> Heard {
         return unreadable("a frame with a wrong checksum");
     }
     let number = CardNumber::of(number.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)));
-    match (number, number.printed()) {
-        (_, printed) if printed == CardNumber::of(0) => unreadable("a card of number zero"),
-        (number, printed) if number == printed => Heard::Card(vec![number]),
-        (number, printed) => Heard::Card(vec![number, printed]),
+    match number == CardNumber::of(0) {
+        true => unreadable("a card of number zero"),
+        false => Heard::Card(number),
     }
 }
 

@@ -85,7 +85,11 @@ fn one(
         sound.collect::<Vec<_>>()
     };
     let (templates, photos) = (kept("template"), kept("photo"));
-    let lost = templates.is_empty() && !had.is_empty();
+    // Without the templates that the gate matched, what waits would be compared with nothing.
+    let of_gate = |row: &&BTreeMap<String, Value>| {
+        row.get("role") != Some(&Value::Text("waiting".to_owned()))
+    };
+    let lost = !templates.iter().any(|row| of_gate(&row)) && had.iter().any(|row| of_gate(&row));
     // Of a worker who was removed long ago only the id is left; it is never used again.
     let forgotten = matches!(worker.get("identity"), Some(Value::Blob(b)) if b.is_empty())
         && worker.get("state") == Some(&Value::Text("removed".to_owned()));
@@ -107,7 +111,10 @@ fn one(
         {
             let columns: Vec<&str> = row.keys().map(String::as_str).collect();
             let places = vec!["?"; row.len()].join(", ");
-            let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
+            // A damaged card affects only itself.
+            let or = if *table == "card" { "OR IGNORE " } else { "" };
+            let insert =
+                format!("INSERT {or}INTO {table} ({}) VALUES ({places})", columns.join(", "));
             tx.execute(&insert, params_from_iter(row.values()))?;
         }
         read_worker(tx, id).map(drop)

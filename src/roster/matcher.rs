@@ -220,6 +220,13 @@ impl Roster {
     pub fn templates(&self) -> usize {
         self.owners.len()
     }
+
+    /// Returns the number of templates of confirmed workers, from which the threshold follows. What
+    /// comes from afar must not raise it.
+    pub fn confirmed_templates(&self) -> usize {
+        let of = |owner: &&u32| self.workers.get(**owner as usize).is_some_and(|w| !w.is_pending());
+        self.owners.iter().filter(of).count()
+    }
 }
 
 /// Share of the mean template in a score; see the module.

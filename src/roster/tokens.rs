@@ -36,9 +36,14 @@ pub(super) fn tokens(tx: &Connection, id: &str) -> rusqlite::Result<Vec<Token>> 
     let mut query = tx.prepare_cached("SELECT lookup, lost FROM card WHERE worker = ?1")?;
     let cards = query.query_map([id], |row| {
         let kind = if row.get(1)? { TokenKind::LostCard } else { TokenKind::Card };
-        Ok(Token { lookup: row.get(0)?, kind })
+        Ok((row.get::<_, Vec<u8>>(0)?, kind))
     })?;
-    let mut tokens = cards.collect::<Result<Vec<_>, _>>()?;
+    let mut tokens = Vec::new();
+    for card in cards {
+        let (lookup, kind) = card?;
+        // A damaged row affects only its own card.
+        tokens.extend(lookup.try_into().ok().map(|lookup| Token { lookup, kind }));
+    }
     let document: Option<Vec<u8>> = tx
         .prepare_cached("SELECT identity_lookup FROM worker WHERE id = ?1")?
         .query_row([id], |row| row.get(0))

@@ -25,6 +25,9 @@ pub struct OnFile {
     /// Those that the gate matches.
     pub matched: Vec<Template>,
     pub waiting: Vec<Template>,
+    /// Number of rows of each, readable and by this embedder or not.
+    pub matched_rows: usize,
+    pub waiting_rows: usize,
 }
 
 /// Returns a worker's templates.
@@ -44,7 +47,17 @@ pub fn on_file(
         Some(true) => Anchor::Templates(anchor),
         _ => Anchor::None,
     };
-    Ok(OnFile { anchor, matched: of(MATCHED)?, waiting: of(WAITING)? })
+    let rows = |roles: &str| -> rusqlite::Result<usize> {
+        let sql = format!("SELECT count(*) FROM template WHERE worker = ?1 AND {roles}");
+        tx.query_row(&sql, [id.as_str()], |row| row.get(0))
+    };
+    Ok(OnFile {
+        anchor,
+        matched: of(MATCHED)?,
+        waiting: of(WAITING)?,
+        matched_rows: rows(MATCHED)?,
+        waiting_rows: rows(WAITING)?,
+    })
 }
 
 /// Returns the workers for whom something waits, or those of one upstream.
@@ -67,13 +80,14 @@ pub fn digest(tx: &Transaction<'_>, id: &WorkerId) -> Result<[u8; 32], RosterErr
     };
     let mut row = tx.prepare_cached(
         "SELECT id, name, team, contractor, trade, coalesce(pending, ''),
-             coalesce(pending_from, ''), identity FROM worker WHERE id = ?1",
+             coalesce(pending_from, ''), coalesce(valid_from, ''), coalesce(valid_until, ''), identity
+         FROM worker WHERE id = ?1",
     )?;
     let mut rows = row.query([id.as_str()])?;
     if let Some(row) = rows.next()? {
-        (0..7)
+        (0..9)
             .try_for_each(|n| row.get_ref(n).map(|v| add(v.as_str().unwrap_or("").as_bytes())))?;
-        add(&row.get::<_, Vec<u8>>(7)?);
+        add(&row.get::<_, Vec<u8>>(9)?);
     }
     let mut faces = tx.prepare_cached(
         "SELECT ordinal, role, sealed FROM template WHERE worker = ?1 ORDER BY ordinal",

@@ -148,8 +148,11 @@ impl Past {
             Body::Confirmation(entry) => {
                 let Confirmation { what, result, templates, alike, .. } = entry;
                 match what {
-                    // A worker who is suspended as well stays so.
-                    WaitsWhat::Worker if self.state == Value::text(State::Suspended.word()) => {}
+                    // A worker who is held back as well stays so.
+                    WaitsWhat::Worker
+                        if [State::Suspended, State::Barred]
+                            .map(|held| Value::text(held.word()))
+                            .contains(&self.state) => {}
                     WaitsWhat::Worker => {
                         let active = Value::text(State::Active.word());
                         let before = std::mem::replace(&mut self.state, active.clone());

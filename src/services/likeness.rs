@@ -72,7 +72,7 @@ impl Services {
                 }
             }
         }
-        let threshold = self.threshold.in_force(roster.templates()).cosine();
+        let threshold = self.threshold.in_force(roster.confirmed_templates()).cosine();
         let Some((worker, name, score)) = nearest.filter(|n| n.2 >= threshold) else {
             return Ok(None);
         };
@@ -88,7 +88,7 @@ impl Services {
     /// Returns what a worker's photos lack.
     pub(super) fn advice(&self, id: &WorkerId) -> Option<Advice> {
         let roster = self.roster.borrow().clone();
-        roster.advice(id, self.threshold.in_force(roster.templates()))
+        roster.advice(id, self.threshold.in_force(roster.confirmed_templates()))
     }
 
     /// Returns a worker's templates.

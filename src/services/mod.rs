@@ -301,7 +301,7 @@ pub struct Services {
 impl Services {
     /// Returns the match threshold in force: the score from which on a face is a worker's.
     pub fn threshold_in_force(&self) -> MatchThreshold {
-        self.threshold.in_force(self.roster.borrow().templates())
+        self.threshold.in_force(self.roster.borrow().confirmed_templates())
     }
 
     /// Refuses a user who may only read.

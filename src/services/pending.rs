@@ -139,7 +139,7 @@ impl Services {
         let reason = reason.as_deref().map(checked_reason).transpose()?;
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
-        let Some(waits) = worker.waits else {
+        let Some(waits) = worker.waits.clone() else {
             return Err(Refusal::NothingWaits { id }.into());
         };
         if let Some(seen) = seen {
@@ -153,12 +153,18 @@ impl Services {
             return Err(Refusal::RejectsWorker { id }.into());
         }
         let kept = self.on_file(&id).await?;
-        let new = match waits.what {
-            WaitsWhat::Worker => kept.matched,
-            WaitsWhat::Faces => kept.waiting,
+        let (new, rows) = match waits.what {
+            WaitsWhat::Worker => (kept.matched, kept.matched_rows),
+            WaitsWhat::Faces => (kept.waiting, kept.waiting_rows),
         };
         let face = |template| FaceOnFile { template, jpeg: Vec::new() };
         let faces: Vec<_> = new.into_iter().map(face).collect();
+        if !reject {
+            self.must_have_consent(!faces.is_empty(), &worker.terms, Asked::Alone)?;
+            if faces.len() < rows {
+                return Err(Refusal::FacesUnread { id }.into());
+            }
+        }
         let (mut alike, mut taken) = (None, Taken { anchor: false, waits: false, compared: None });
         if !reject {
             let allow = reason.clone().filter(|_| allow_duplicate_face);

@@ -115,8 +115,9 @@ pub(super) enum Refusal {
     #[error(
         "worker {id} has withdrawn the consent to the face on {on}; {}",
         .asked.remedy(
-            "after a new consent, record it with `gatehouse worker consent ID --purpose face --given \
-             DATE --form NUMBER`, and then give the photos",
+            "after a new consent, enroll a new id without photos and --consent, record the consent with \
+             `gatehouse worker consent ID --purpose face --given DATE --form NUMBER`, and then give the \
+             photos with `gatehouse worker photo ID --add FILE`",
             "empty the row's consent and leave out its photos; a new consent is recorded with \
              `gatehouse worker consent`",
             "leave out photos and consent; a new consent is recorded at the gateway, with `gatehouse \
@@ -156,6 +157,12 @@ pub(super) enum Refusal {
     )]
     NoPhoto,
 
+    #[error(
+        "the photos of {id} that wait cannot be compared: they are damaged, or another model made \
+         their templates; have them sent again, or take photos at the gateway with `gatehouse worker \
+         photo`"
+    )]
+    FacesUnread { id: WorkerId },
     #[error("the roster is not in doubt: no entries were lost since it was confirmed")]
     RosterNotInDoubt,
     #[error("a state cannot be `removed`; use `gatehouse worker remove`")]
@@ -284,7 +291,7 @@ impl Refusal {
             Refusal::AnotherFace { .. } | Refusal::AnotherFaceAdded { .. } => Code::AnotherFace,
             Refusal::LittleAlike { .. } => Code::SeveralPeople,
             Refusal::IsPending { .. } => Code::Pending,
-            Refusal::ChangedMeanwhile { .. } => Code::NotChanged,
+            Refusal::ChangedMeanwhile { .. } | Refusal::FacesUnread { .. } => Code::NotChanged,
             Refusal::PendingAsState | Refusal::RejectsWorker { .. } => Code::Invalid,
             Refusal::DuplicateFace { .. } => Code::DuplicateFace,
             Refusal::NoConsent { .. } => Code::NoConsent,

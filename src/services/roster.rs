@@ -144,7 +144,10 @@ impl Services {
         if worker.state == state && state == State::Active {
             return Err(Refusal::NotHeld { id }.into());
         }
-        let change = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
+        let recorded =
+            if state == State::Active && worker.is_pending() { State::Pending } else { state };
+        let change =
+            StateChange { worker: id.clone(), state: recorded, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
         self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
             roster::set_state(tx, &held, state, &why)?;

@@ -67,7 +67,10 @@ impl Services {
             self.same_person(&id, &kept.anchor, &faces, word, adds)?;
         let what = match update.faces {
             UpdateFaces::Keep => None,
-            UpdateFaces::Erase => (before.templates > 0).then_some(FacesWhat::Erased),
+            UpdateFaces::Erase => {
+                let waits = before.waits.as_ref().is_some_and(|w| w.what == WaitsWhat::Faces);
+                (before.templates > 0 || waits).then_some(FacesWhat::Erased)
+            }
             UpdateFaces::Add => Some(FacesWhat::Added),
             UpdateFaces::Replace => {
                 (!are_these(&kept.matched, &faces)).then_some(FacesWhat::Replaced)

@@ -86,9 +86,9 @@ pub async fn gather(services: &Services) -> Status {
         let remedy = Remedy::RosterDamaged { values: roster.damaged };
         attention.add(Part::Roster, services.started, remedy);
     }
-    let in_force = services.threshold.in_force(roster.templates());
-    if let Some(strangers) = services.threshold.too_low(roster.templates()) {
-        let templates = roster.templates();
+    let in_force = services.threshold.in_force(roster.confirmed_templates());
+    if let Some(strangers) = services.threshold.too_low(roster.confirmed_templates()) {
+        let templates = roster.confirmed_templates();
         let remedy = Remedy::ThresholdLow { fixed: in_force, templates, strangers };
         attention.add(Part::Recognition, services.started, remedy);
     }

@@ -131,6 +131,8 @@ pub struct Delivery<T> {
     refused: Option<(u64, u64, Monotonic)>,
     refusals: u32,
     refused_at: Monotonic,
+    /// The last of the rows that stood aside and are sent again, until the broker has them.
+    returned: Option<u64>,
 }
 
 impl<T> Delivery<T> {
@@ -160,6 +162,7 @@ impl<T> Delivery<T> {
             refused: None,
             refusals: 0,
             refused_at: Monotonic::default(),
+            returned: None,
         }
     }
 
@@ -353,6 +356,12 @@ impl<T> Delivery<T> {
         self.acknowledged.retain(|seq| !(first..=last).contains(seq));
         self.no_longer_awaited(first, last);
         self.rewind(first, last);
+    }
+
+    /// Bounds signed acknowledgements by the broker's until it has the rows up to this one, which
+    /// stood aside: stubs went in their place, which the platform counts.
+    pub fn returned(&mut self, last: u64) {
+        self.returned = self.returned.max(Some(last));
     }
 
     /// Goes back to rows that this connection has sent.

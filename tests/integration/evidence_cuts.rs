@@ -141,7 +141,10 @@ fn cut_around_a_head(point: &str) {
 fn cut_within_a_migration(point: &str) {
     let mut kept = Kept::new();
     // The database as it was before the tree and the journal.
-    let old = "DROP INDEX entry_health; DROP INDEX entry_clock; DROP TABLE subtree; PRAGMA user_version = 2;
+    let old = "DROP TABLE card; DROP TABLE consent; ALTER TABLE template DROP COLUMN role;
+               ALTER TABLE worker DROP COLUMN pending; ALTER TABLE worker DROP COLUMN pending_from;
+               ALTER TABLE worker DROP COLUMN face_erased; DROP INDEX entry_health;
+               DROP INDEX entry_clock; DROP TABLE subtree; PRAGMA user_version = 2;
                DELETE FROM meta WHERE key IN ('tree_edge', 'head') OR key LIKE 'head_sent/%'";
     kept.database().execute_batch(old).unwrap();
     let daemon = kept.site.spawn(&[(FAILPOINTS, &dies_at(point))]);

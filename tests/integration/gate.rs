@@ -194,7 +194,7 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     write("two.jpg", &camera::jpeg(&camera::group(&["person_b_2.jpg", "impostor_1.jpg"], 380)));
     write("far.jpg", &camera::jpeg(&camera::group(&["person_a_2.jpg"], 80)));
     for (file, expected) in [
-        ("text.jpg", "Use a JPEG or PNG photo."),
+        ("text.jpg", "it is a text, not a photo"),
         ("grey.jpg", "There is no face in the photo."),
         ("two.jpg", "There are 2 faces in the photo. Use a photo that shows the worker alone."),
         (

@@ -79,8 +79,11 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
         format!("{all} rows: {good} enrolled, 0 updated, 0 unchanged, {} refused", all - good);
     assert!(summary(&said).starts_with(&counts), "{said:?}");
     assert!(summary(&said).contains("1 without a photo"), "{said:?}");
-    // The table lists no correct row of the 300, and every refused row.
-    assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
+    // The table lists every refused row, and no correct row of the 300 without a hint: the pictures are
+    // made of few people, so some are like another one's.
+    let hint = |line: &&str| line.contains("similar to that of worker");
+    let listed = said.out.lines().filter(|line| !hint(line)).count();
+    assert_eq!(listed, 1 + (all - good) + 1 + 1, "{said:?}");
     assert!(said.err.contains("columns that are not imported: 备注"), "{said:?}");
     assert!(said.err.contains("photo not used: stranger.jpg"), "{said:?}");
     // A refusal is in the table and not repeated on stderr.

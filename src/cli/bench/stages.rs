@@ -152,7 +152,7 @@ fn stages(
 ) -> anyhow::Result<[Times; 5]> {
     let mut samples: [Vec<Duration>; 5] = Default::default();
     let rules = &config.recognition;
-    let threshold = rules.threshold.in_force(roster.templates());
+    let threshold = rules.threshold.in_force(roster.confirmed_templates());
     // The first round is not counted, because it makes the detector's plan for this frame size.
     for round in 0..=rounds {
         let began = Instant::now();

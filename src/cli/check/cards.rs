@@ -61,7 +61,7 @@ const LISTENS: Duration = Duration::from_secs(10);
 pub(super) async fn listen(
     reader: &Reader,
     clock: Arc<dyn Clock>,
-    mut said: impl FnMut(String) -> anyhow::Result<()>,
+    mut said: impl FnMut(String, bool) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
     let cancel = CancellationToken::new();
     let _end = cancel.clone().drop_guard();
@@ -75,11 +75,8 @@ pub(super) async fn listen(
             Some(reading) = readings.recv() => {
                 read += 1;
                 match reading.heard {
-                    Heard::Card(numbers) => {
-                        let all: Vec<_> = numbers.into_iter().map(|n| n.shown()).collect();
-                        said(format!("card {}", all.join(", or ")))?;
-                    }
-                    Heard::IdCard(_) => said("an identity card; its data is not shown".to_owned())?,
+                    Heard::Card(number) => said(format!("card {}", number.shown()), true)?,
+                    Heard::IdCard(_) => said("an identity card; its data is not shown".to_owned(), true)?,
                     Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => {}
                 }
             }
@@ -87,20 +84,23 @@ pub(super) async fn listen(
                 let now = state.borrow_and_update().clone();
                 if now.unreadable > unreadable && let Some((what, _)) = now.last_unreadable {
                     unreadable = now.unreadable;
-                    said(format!("not read: {what}"))?;
+                    said(format!("not read: {what}"), false)?;
                 }
                 if now.error.is_some() && now.error != error {
-                    said(now.error.clone().unwrap_or_default())?;
+                    said(now.error.clone().unwrap_or_default(), false)?;
                 }
                 error = now.error;
             }
         }
     }
     if read == 0 && unreadable == 0 && error.is_none() {
-        said(format!(
-            "nothing came within {} s: hold a card to it; see the wires, the port and the speed",
-            LISTENS.as_secs()
-        ))?;
+        said(
+            format!(
+                "nothing came within {} s: hold a card to it; see the wires, the port and the speed",
+                LISTENS.as_secs()
+            ),
+            false,
+        )?;
     }
     Ok(read > 0)
 }

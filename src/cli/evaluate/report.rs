@@ -125,7 +125,8 @@ impl From<&Identification> for OneToMany {
             photos: found.photos,
             fnir_at_fpir: all(fnir, |measured| Some(rate(measured))),
             fnir_interval: all(fnir, interval),
-            needs_looks: all(fnir, needs),
+            // A threshold is found on half of the strangers, and reported on the others.
+            needs_looks: all(fnir, |found| needs(found).map(|least| 2 * least)),
             threshold: known().map(|(at, (threshold, _))| (at.name, Rate(*threshold))).collect(),
             fpir: known().map(|(at, (_, fpir))| (at.name, Rate(*fpir))).collect(),
             at_gate: (&found.at_gate).into(),
@@ -218,7 +219,7 @@ impl Report {
         let rows = self.identification.iter().map(|found| {
             let fnir = |fpir: &'static str| {
                 let least = found.needs_looks.get(fpir).copied().unwrap_or(0);
-                let needs = format!("needs at least {} looks at strangers", 2 * least);
+                let needs = format!("needs at least {least} looks at strangers");
                 let interval = found.fnir_interval.get(fpir).copied();
                 let shown =
                     shown(found.fnir_at_fpir.get(fpir).copied().flatten(), interval, &needs);

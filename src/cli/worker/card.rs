@@ -50,7 +50,10 @@ fn told(changed: &CardChanged) -> String {
         CardChange::Lost => format!("{id} lost the card, and it opens no entry:"),
     };
     let taken = match taken_as {
-        CardFormat::Dec10 => "a decimal number; if its digits are hex, write 0x before them",
+        CardFormat::Dec10 => {
+            "a decimal number; if its digits are hex, write 0x before them, and if they are facility and \
+                               number, a comma between them"
+        }
         CardFormat::FacNum => "facility and number",
         CardFormat::Hex | CardFormat::HexReversed => "hex",
     };

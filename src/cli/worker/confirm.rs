@@ -85,6 +85,17 @@ fn query(arguments: &ConfirmArgs, photos: bool) -> Request {
     Request::Waiting(WaitingQuery { ids, upstream, photos })
 }
 
+/// Says that nothing waits.
+fn nothing(arguments: &ConfirmArgs) -> String {
+    match &arguments.upstream {
+        Some(name) => format!(
+            "nothing from an upstream {name:?} waits; `gatehouse status` shows the upstreams, and \
+             `gatehouse worker list --state pending` the workers who wait"
+        ),
+        None => "nothing from afar waits".to_owned(),
+    }
+}
+
 async fn make_sheet(context: &Context, arguments: &ConfirmArgs, path: &Path) -> anyhow::Result<()> {
     let (site, _) = context.site().await?;
     let mut file = WholeFile::begin(path, arguments.force)?;
@@ -109,7 +120,7 @@ async fn make_sheet(context: &Context, arguments: &ConfirmArgs, path: &Path) -> 
     };
     let _: serde_json::Value = context.client().await?.list(&query(arguments, true), each).await?;
     unread.iter().for_each(|why| eprintln!("{why}"));
-    anyhow::ensure!(workers > 0, "nothing from afar waits");
+    anyhow::ensure!(workers > 0, "{}", nothing(arguments));
     written?;
     let code = code.finish();
     let ids: Vec<_> = arguments.ids.iter().map(WorkerId::to_string).collect();
@@ -136,7 +147,7 @@ async fn confirm(context: &Context, arguments: ConfirmArgs) -> anyhow::Result<()
         WaitingItem::Unread { id, failure } => unread.push(format!("{id}: {failure}")),
     };
     let _: serde_json::Value = client.list(&query(&arguments, false), each).await?;
-    anyhow::ensure!(!waiting.is_empty() || !unread.is_empty(), "nothing from afar waits");
+    anyhow::ensure!(!waiting.is_empty() || !unread.is_empty(), "{}", nothing(&arguments));
     if let Some(seen) = &arguments.seen {
         let mut code = Code::default();
         waiting.iter().for_each(|shown| code.add(shown));

@@ -24,6 +24,7 @@ use self::{
 use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
+    reader::CardNumber,
     roster::{
         CardChange, Lack, WorkerId,
         import::{self, Candidate},
@@ -150,30 +151,32 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     })
 }
 
-/// Gives cards to a worker, and returns what was done for each. A card that is the worker's already
-/// needs no word.
+/// Gives cards to a worker, and returns what was given, and what was refused. A card that is the
+/// worker's already needs no word. A dry run says how each number is taken.
 async fn give_cards(
     client: &mut Client,
     id: &WorkerId,
     cards: Vec<String>,
     dry_run: bool,
-) -> Result<Vec<String>, Stopped> {
-    let mut notes = Vec::new();
-    for number in cards.into_iter().filter(|_| !dry_run) {
+) -> Result<(Vec<String>, Vec<String>), Stopped> {
+    let told = |number: String, taken_as| format!("card {number}, taken as {taken_as}");
+    let (mut given, mut refused) = (Vec::new(), Vec::new());
+    for number in cards {
+        if dry_run {
+            let typed = CardNumber::typed(&number).ok();
+            given.extend(typed.map(|(number, taken_as)| told(number.shown(), taken_as)));
+            continue;
+        }
         let change = CardChange::Added;
         let request = Request::ChangeCard(ChangeCard { id: id.clone(), number, change });
         match client.ask::<CardChanged>(&request).await {
-            Ok(CardChanged { number, taken_as, .. }) => {
-                notes.push(format!("card {number}, taken as {taken_as}"));
-            }
+            Ok(CardChanged { number, taken_as, .. }) => given.push(told(number, taken_as)),
             Err(ClientError::Refused(failure)) if failure.code == Code::Unchanged => {}
-            Err(ClientError::Refused(failure)) => {
-                notes.push(format!("the card was not given: {failure}"));
-            }
+            Err(ClientError::Refused(failure)) => refused.push(failure.to_string()),
             Err(lost) => return Err(Stopped::Lost(lost)),
         }
     }
-    Ok(notes)
+    Ok((given, refused))
 }
 
 /// Why an import ends before its last row.
@@ -265,7 +268,7 @@ async fn send(
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result, turned, advice }) => {
-            let given = give_cards(client, &id, cards, dry_run).await?;
+            let (given, refused) = give_cards(client, &id, cards, dry_run).await?;
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -277,6 +280,12 @@ async fn send(
             // Most rosters have one photo of each worker, which is no news.
             let advice = advice.filter(|advice| advice.lacks != Lack::Second);
             let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
+            if !refused.is_empty() {
+                let done = Outcome::well(result, 0, Vec::new()).result.word();
+                let why = refused.join("; ");
+                let why = format!("the worker is {done}, but a card was not given: {why}");
+                return Ok(Outcome::refused(why, false));
+            }
             let notes: Vec<String> = turned.chain(note).chain(given).collect();
             Ok(Outcome::well(result, worker.templates, notes))
         }

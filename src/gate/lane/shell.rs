@@ -208,7 +208,7 @@ impl Shell<'_> {
                 self.note(body)
             }
             Action::SeveralCards { body } => {
-                tracing::warn!(%lane, ?body, "several cards within a moment: they may be lent");
+                tracing::warn!(%lane, worker = ?body.worker(), "several cards within a moment: they may be lent");
                 self.note(body)
             }
             Action::OtherFace { body } => {

@@ -65,6 +65,11 @@ impl Shown {
         }
     }
 
+    /// A grant led to no passage: the card that stays there is a new claim, and the cool-down rules.
+    pub(super) fn not_through(&mut self) {
+        self.cards.iter_mut().for_each(|card| card.granted = false);
+    }
+
     fn are_lent(&mut self, direction: Direction, at: Monotonic) -> bool {
         let recent =
             |card: &&Card| card.direction == direction && at.since(card.first) <= LENT_WITHIN;

@@ -7,7 +7,7 @@ fn at(ms: u64) -> Monotonic {
 }
 
 fn card(number: u64) -> Heard {
-    Heard::Card(vec![CardNumber::of(number)])
+    Heard::Card(CardNumber::of(number))
 }
 
 #[test]

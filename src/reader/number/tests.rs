@@ -42,6 +42,18 @@ fn what_a_person_types_is_taken_as_it_is_printed() {
 }
 
 #[test]
+fn the_version_byte_of_a_125_khz_card_is_no_part_of_its_number() {
+    let printed = CardNumber::typed("0006102437").unwrap().0;
+    for spelling in ["13005D1DA5", "005D1DA5", "5D1DA5", "93,7589"] {
+        assert_eq!(CardNumber::typed(spelling).unwrap().0, printed, "{spelling}");
+    }
+    assert!(CardNumber::typed("1300000000").is_ok() && CardNumber::typed("0x1300000000").is_err());
+    // The serial number of a 13.56 MHz card keeps its seven bytes.
+    let (long, short) = ("04A1B2C3D4E5F6", "C3D4E5F6");
+    assert_ne!(CardNumber::typed(long).unwrap().0, CardNumber::typed(short).unwrap().0);
+}
+
+#[test]
 fn a_text_that_is_no_number_is_refused() {
     for text in [
         "",

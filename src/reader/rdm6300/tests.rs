@@ -10,7 +10,7 @@ fn at_once(bytes: &[u8]) -> Vec<Heard> {
 }
 
 fn card() -> Heard {
-    Heard::Card(vec![CardNumber::of(0x13_005D_1DA5), CardNumber::of(0x005D_1DA5)])
+    Heard::Card(CardNumber::parse("0006102437", crate::reader::CardFormat::Dec10).unwrap())
 }
 
 #[test]

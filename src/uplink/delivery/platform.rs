@@ -27,7 +27,12 @@ impl<T> Delivery<T> {
             return Err(NeverSent { upto, sent });
         }
         if signed {
-            self.has_upto(upto, now);
+            // The platform counts the stubs of rows that stood aside, and does not know that the rows
+            // themselves are sent now.
+            let broker = self.broker_upto();
+            self.returned = self.returned.filter(|last| broker <= *last);
+            let bound = self.returned.map_or(u64::MAX, |_| broker);
+            self.has_upto(upto.min(bound), now);
         } else {
             self.claimed = self.claimed.max(Some(upto));
             self.take_claim(now);

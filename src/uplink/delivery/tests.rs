@@ -472,3 +472,25 @@ fn i13_an_unsigned_acknowledgement_counts_up_to_what_the_broker_has_acknowledged
     world.delivery.platform_acknowledged(10, true, now).unwrap();
     assert_eq!(world.delivery.upto(), Some(10));
 }
+
+#[test]
+fn i3_rows_that_stood_aside_are_not_struck_off_by_a_signed_acknowledgement_of_their_stubs() {
+    let mut world = with_backlog(Ack::Platform, 100);
+    for step in [Step::Read, Step::Hand(10), Step::Number(10)] {
+        world.step(step);
+    }
+    let now = world.now;
+    // Stubs of rows 1 to 8 have gone before, and the platform counts them.
+    world.delivery.again(1, 8);
+    world.delivery.returned(8);
+    world.delivery.platform_acknowledged(10, true, now).unwrap();
+    assert_eq!(world.delivery.upto().unwrap_or(0), 0);
+    // The broker takes the rows, and the platform acknowledges again.
+    for step in [Step::Read, Step::Hand(20), Step::Number(20)] {
+        world.step(step);
+    }
+    (0..20).for_each(|_| world.step(Step::Acknowledge(0)));
+    let now = world.now;
+    world.delivery.platform_acknowledged(10, true, now).unwrap();
+    assert_eq!(world.delivery.upto(), Some(10));
+}

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-use super::{Session, To, rows::limit_key, work::Row};
+use super::{
+    Session, To,
+    rows::{limit_key, returned_key},
+    work::Row,
+};
 use crate::{
     ledger::{self, LedgerError, WithheldFor},
-    store::{Priority, meta},
+    store::{Priority, meta, set_meta},
     uplink::{
         client::{Limits, Options},
         link::{Context, LinkError},
@@ -187,14 +191,22 @@ impl Session<'_> {
                 let limit = meta(tx, &limit_key(&name))?.and_then(|bytes| bytes.try_into().ok());
                 let limit = limit.map_or(u64::MAX, u64::from_be_bytes);
                 let withheld = ledger::withheld(tx, &name)?;
-                Ok::<_, LedgerError>((withheld, why != WithheldFor::TooLarge || largest > limit))
+                let returned =
+                    meta(tx, &returned_key(&name))?.and_then(|bytes| bytes.try_into().ok());
+                let is_due = why != WithheldFor::TooLarge || largest > limit;
+                Ok::<_, LedgerError>((withheld, is_due, returned.map(u64::from_be_bytes)))
             }
         });
-        let (mut withheld, is_due) = taken.await?;
+        let (mut withheld, is_due, returned) = taken.await?;
+        // An earlier run may have ended before it had sent them.
+        returned.into_iter().for_each(|last| self.delivery.returned(last));
         let mut back = None;
         if is_due && withheld > 0 {
             let taken = self.context.store.write(Priority::Upkeep, move |tx| {
                 let back = ledger::take_back(tx, &name, why)?;
+                if let Some((_, last)) = back {
+                    set_meta(tx, &returned_key(&name), &last.to_be_bytes())?;
+                }
                 Ok::<_, LedgerError>((back, ledger::withheld(tx, &name)?))
             });
             (back, withheld) = taken.await?;
@@ -204,6 +216,7 @@ impl Session<'_> {
             tracing::info!(upstream = %self.to.upstream.name, first, last, "records that stood aside are sent");
             self.struck_upto = self.struck_upto.min(first.saturating_sub(1));
             self.delivery.again(first, last);
+            self.delivery.returned(last);
         }
         Ok(())
     }

@@ -66,7 +66,8 @@ impl Session<'_> {
     /// the records before them.
     pub(super) fn next_earlier(&mut self) -> Option<EarlierRead> {
         let taken = self.earlier.taken();
-        if self.earlier.rests && taken.is_none() || self.earlier.unacknowledged > 0 {
+        // Without an acknowledgement nothing shows that the upstream has them, so they wait.
+        if self.qos_0 || self.earlier.rests && taken.is_none() || self.earlier.unacknowledged > 0 {
             return None;
         }
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());

@@ -23,6 +23,11 @@ pub(super) fn limit_key(upstream: &str) -> String {
     format!("withheld_over/{upstream}")
 }
 
+/// Returns the key of the last row that stood aside and was put back.
+pub(super) fn returned_key(upstream: &str) -> String {
+    format!("returned/{upstream}")
+}
+
 impl Session<'_> {
     /// Hands rows to the client while the window has room.
     pub(super) fn publish_rows(&mut self) -> Result<(), LinkError> {
