@@ -486,10 +486,12 @@ fn i3_rows_that_stood_aside_are_not_struck_off_by_a_signed_acknowledgement_of_th
     world.delivery.platform_acknowledged(10, true, now).unwrap();
     assert_eq!(world.delivery.upto().unwrap_or(0), 0);
     // The broker takes the rows, and the platform acknowledges again.
-    for step in [Step::Read, Step::Hand(20), Step::Number(20)] {
-        world.step(step);
+    for _ in 0..10 {
+        for step in [Step::Read, Step::Hand(20), Step::Number(20)] {
+            world.step(step);
+        }
+        (0..20).for_each(|_| world.step(Step::Acknowledge(0)));
     }
-    (0..20).for_each(|_| world.step(Step::Acknowledge(0)));
     let now = world.now;
     world.delivery.platform_acknowledged(10, true, now).unwrap();
     assert_eq!(world.delivery.upto(), Some(10));
