@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::Transaction;
 
-use super::{LedgerError, Stored, waiting};
+use super::{LedgerError, Stored, outbox::waiting_or_aside};
 use crate::store::{all_set_aside, meta, open_set_aside, read_from, set_meta};
 
 /// The seq up to which an outbox has drained, if nothing in it waits any more.
@@ -49,7 +49,7 @@ pub fn next_to_drain<T>(
         let read = old
             .transaction()
             .map_err(LedgerError::from)
-            .and_then(|old| waiting(&old, upstream, after, i64::MAX as u64, limit, &mut make));
+            .and_then(|old| waiting_or_aside(&old, upstream, after, limit, &mut make));
         match read {
             Ok(waiting) => {
                 let upto = if waiting.more { waiting.upto } else { ALL };

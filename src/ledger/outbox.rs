@@ -24,16 +24,39 @@ pub fn waiting<T>(
     after: u64,
     until: u64,
     limit: usize,
+    make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Waiting<T>, LedgerError> {
+    read_waiting(tx, "o.upstream = ?1", upstream, (after, until, limit), make)
+}
+
+/// Does the same in a database that was set aside, with the rows that stood aside there.
+pub(super) fn waiting_or_aside<T>(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    after: u64,
+    limit: usize,
+    make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Waiting<T>, LedgerError> {
+    let names = WithheldFor::ALL.map(|why| format!("?1 || '/{why}'")).join(", ");
+    let of = format!("o.upstream IN (?1, {names})");
+    read_waiting(tx, &of, upstream, (after, i64::MAX as u64, limit), make)
+}
+
+fn read_waiting<T>(
+    tx: &Transaction<'_>,
+    of: &str,
+    upstream: &str,
+    (after, until, limit): (u64, u64, usize),
     mut make: impl FnMut(Stored, Option<Stored>) -> T,
 ) -> Result<Waiting<T>, LedgerError> {
     let (most, until) = (i64::try_from(limit).unwrap_or(i64::MAX), until.min(i64::MAX as u64));
     let mut waiting = Waiting { rows: Vec::new(), upto: after, more: false };
-    let mut query = tx.prepare_cached(
+    let mut query = tx.prepare_cached(&format!(
         "SELECT o.seq, e.idx, e.bytes, e.leaf, c.idx, c.bytes, c.leaf
          FROM outbox o JOIN entry e ON e.seq = o.seq
          LEFT JOIN entry c ON e.kind IN ('outcome', 'correction') AND c.idx = e.cause
-         WHERE o.upstream = ?1 AND o.seq > ?2 AND o.seq <= ?3 ORDER BY o.seq LIMIT ?4",
-    )?;
+         WHERE {of} AND o.seq > ?2 AND o.seq <= ?3 ORDER BY o.seq LIMIT ?4"
+    ))?;
     let mut rows = query.query(params![upstream, after, until, most])?;
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {

@@ -790,6 +790,27 @@ async fn i3_records_are_queued_again_for_one_upstream_and_missing_ones_are_named
 }
 
 #[tokio::test]
+async fn i3_what_stood_aside_in_a_database_waits_there_with_the_other_rows() {
+    let (_dir, store, ledger) = with_ledger(&["a", "b"]).await;
+    for _ in 0..4 {
+        append(&store, &ledger, Boot { version: "1".into() }).await;
+    }
+    let move_aside = |tx: &Transaction<'_>| {
+        let stubs = [(2, WithheldFor::TooLarge), (4, WithheldFor::TopicRefused)];
+        withhold(tx, "a", &stubs)?;
+        strike_off(tx, "a", &[1, 2, 4])
+    };
+    store.write(Priority::Upkeep, move_aside).await.unwrap();
+    let read = |tx: &Transaction<'_>| {
+        let all = outbox::waiting_or_aside(tx, "a", 0, 10, |stored, _| stored.entry.seq)?;
+        let next = outbox::waiting_or_aside(tx, "a", 2, 1, |stored, _| stored.entry.seq)?;
+        Ok::<_, LedgerError>((all.rows, next.rows))
+    };
+    let (all, next) = store.read(read).await.unwrap();
+    assert_eq!((all, next), (vec![Some(2), Some(3), Some(4)], vec![Some(3)]));
+}
+
+#[tokio::test]
 async fn an_entry_altered_in_the_database_is_noticed_when_read() {
     let (dir, store, ledger) = with_ledger(&[]).await;
     append(&store, &ledger, grant(1)).await;
