@@ -179,7 +179,13 @@ fn next(
                 None if worker.consent(purpose) == Some(&after) => {
                     Err(Refusal::ConsentKnown.into())
                 }
-                _ => Ok(after),
+                _ => {
+                    let recorded = worker.consent(purpose).and_then(|consent| consent.given_on);
+                    match recorded.filter(|given_on| on < *given_on && !confirmed) {
+                        Some(given_on) => Err(Refusal::FormBeforeForm { on, given_on }.into()),
+                        None => Ok(after),
+                    }
+                }
             }
         }
         Change::Withdrawn { on } => {

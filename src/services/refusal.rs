@@ -149,6 +149,11 @@ pub(super) enum Refusal {
     ConsentKnown,
     #[error("the roster has this withdrawal already")]
     WithdrawalKnown,
+    #[error(
+        "the form is of {on}, and the recorded one of {given_on} is later; give --yes if the recorded \
+         day was mistyped"
+    )]
+    FormBeforeForm { on: Date, given_on: Date },
     #[error("{on} is before {given_on}, when the consent was given")]
     WithdrawnBeforeGiven { on: Date, given_on: Date },
     #[error(
@@ -308,7 +313,8 @@ impl Refusal {
             | Refusal::ConsentRecorded { .. } => Code::Duplicate,
             Refusal::FutureOfClock { .. }
             | Refusal::BeforeLedger { .. }
-            | Refusal::WithdrawnBeforeGiven { .. } => Code::Unlikely,
+            | Refusal::WithdrawnBeforeGiven { .. }
+            | Refusal::FormBeforeForm { .. } => Code::Unlikely,
             Refusal::CameraByCommand
             | Refusal::PhotosOrCamera { .. }
             | Refusal::PhotosWithoutChange
@@ -337,7 +343,7 @@ impl Refusal {
         match self {
             Refusal::NoConsent { .. } | Refusal::ConsentRecorded { .. } => Some("consent"),
             Refusal::NoSuchUpstream { .. } => Some("purpose"),
-            Refusal::FormBeforeWithdrawal { .. } => Some("given"),
+            Refusal::FormBeforeWithdrawal { .. } | Refusal::FormBeforeForm { .. } => Some("given"),
             Refusal::FormWithdrawn { .. } => Some("form"),
             Refusal::WithdrawnBeforeGiven { .. } => Some("withdrawn"),
             Refusal::IdIsDocument => Some("id"),

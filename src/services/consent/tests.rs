@@ -57,6 +57,9 @@ fn a_withdrawal_is_always_possible_and_ends_only_by_a_later_form() {
     assert!(again.is_in_force() && again.form.as_deref() == Some("C-2"));
     let known = refusal(change(&with(&[&again]), "face", given("C-2", date(2026, 10, 31))));
     assert_eq!(known.0, Code::Unchanged);
+    // The withdrawal between the forms is no longer on the roster, so an earlier form is asked about.
+    let earlier = refusal(change(&with(&[&again]), "face", given("C-3", date(2026, 10, 1))));
+    assert_eq!(earlier.0, Code::Unlikely);
 
     // A worker without a consent may object, and so may one whose form has a wrong date.
     let mut none = with(&[]);
