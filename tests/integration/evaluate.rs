@@ -85,7 +85,7 @@ fn a_set_of_faces_is_measured_with_intervals_and_what_it_is_too_small_for_is_sai
     assert_eq!(serde_json::json!(sizes), serde_json::json!([[4, 1], [4, 2], [4, 3]]));
     for found in many {
         assert_eq!(found["fnir_at_fpir"], serde_json::json!({"0.01": null, "0.003": null}));
-        assert_eq!(found["needs_looks"], serde_json::json!({"0.01": 100, "0.003": 334}));
+        assert_eq!(found["needs_looks"], serde_json::json!({"0.01": 200, "0.003": 668}));
         assert_eq!(found["at_gate"]["threshold"], 0.45, "{found}");
         assert!(found["at_gate"]["fnir"].as_f64().unwrap() < 0.1, "{found}");
     }
