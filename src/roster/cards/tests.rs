@@ -156,3 +156,23 @@ fn i5_no_number_is_in_the_database_and_a_new_key_finds_each_card() {
     assert_eq!(site.holder("0A1B2C"), held(1, false));
     assert_eq!(site.holder("1002"), held(2, true));
 }
+
+#[test]
+fn a_damaged_card_costs_no_worker_and_no_other_card() {
+    let mut site = site();
+    site.change(1, "1001", CardChange::Added).unwrap();
+    let tx = site.connection.transaction().unwrap();
+    tx.execute("INSERT INTO card VALUES (x'00', 'W001', x'00', 0)", []).unwrap();
+    tx.commit().unwrap();
+    assert_eq!(site.holder("1001"), held(1, false));
+    let mut fresh = rusqlite::Connection::open_in_memory().unwrap();
+    fresh.execute_batch(SCHEMA).unwrap();
+    site.connection.execute("PRAGMA ignore_check_constraints = ON", []).ok();
+    site.connection.execute("UPDATE card SET lost = 7 WHERE lookup = x'00'", []).ok();
+    let tx = fresh.transaction().unwrap();
+    let done = crate::roster::carry_over(&tx, &site.sealer, &site.connection).unwrap();
+    assert_eq!((done.workers, done.lost), (3, 0));
+    tx.commit().unwrap();
+    site.connection = fresh;
+    assert_eq!(site.holder("1001"), held(1, false));
+}

@@ -133,3 +133,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn i13_pending_workers_do_not_raise_the_threshold() {
+    let waits = Some(crate::roster::Waits { what: WaitsWhat::Worker, from: "platform".into() });
+    let pending = Worker { waits, ..worker(2) };
+    let roster = Roster::new(1, vec![(worker(1), vec![at(0.0)]), (pending, vec![at(90.0); 5])]);
+    assert_eq!((roster.templates(), roster.confirmed_templates()), (6, 1));
+}

@@ -303,3 +303,29 @@ fn three_cards_within_ten_seconds_are_one_event() {
     lay(&mut machine, exit("B", 1100), 2);
     assert_eq!(denials(&lay(&mut machine, unknown("C", 1200), 3)), 1);
 }
+
+#[test]
+fn i15_a_card_that_led_to_no_passage_is_granted_again_while_it_stays_there() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    lay(&mut machine, card_of("A", 1000), 1);
+    let now = Monotonic::from_millis(1100);
+    let failed = Event::Committed { passage: passage_id(1), result: Err("disk".into()) };
+    assert_eq!(machine.handle(now, failed), []);
+    assert!(matches!(&lay(&mut machine, card_of("A", 1500), 2)[..], [Action::Commit { .. }]));
+    let now = Monotonic::from_millis(1600);
+    let released = machine.handle(now, Event::Committed { passage: passage_id(2), result: Ok(()) });
+    assert!(matches!(&released[..], [Action::Release(_)]), "{released:?}");
+    let failed = TurnstileEvent::NotReleased {
+        passage: passage_id(2),
+        why: NotReleased::Failed("no answer".into()),
+        may_have_released: false,
+    };
+    let closes = machine.handle(now, Event::Turnstile(failed));
+    assert!(matches!(&closes[..], [Action::Close { .. }]), "{closes:?}");
+    machine.handle(now, Event::Closed { passage: passage_id(2), result: Ok(()) });
+    // After the pause the card that lies there is a new claim.
+    let grants = (2000..20_000).step_by(500).filter(|at| {
+        matches!(&lay(&mut machine, card_of("A", *at), *at)[..], [Action::Commit { .. }])
+    });
+    assert_eq!(grants.count(), 1);
+}
