@@ -239,6 +239,13 @@ fn a_new_photo_from_afar_waits_and_the_confirmed_one_stays_in_force() {
     scene.upsert(new());
     assert!(scene.said(&["worker", "confirm", "W001"]).contains("the new photos are in force"));
     assert_eq!(scene.gate.platform.event("confirmation")["templates"], 1);
+
+    // An erasure reaches what waits too.
+    let waits = scene.upsert(worker("W001", ID_A, &photo("person_a_2.jpg")));
+    assert_eq!(waits["waits"], "faces", "{waits}");
+    scene.said(&["worker", "photo", "W001", "--erase", "--reason", "no longer agrees"]);
+    assert_eq!(scene.gate.site.status()["roster"]["faces_waiting"], 0);
+    scene.gate.site.gatehouse(&["worker", "confirm", "W001"]).refused("waits");
 }
 
 #[test]
