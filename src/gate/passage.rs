@@ -280,7 +280,7 @@ impl Machine {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Committing { mut passage, deadline } if passage.id == id => match result {
                 Err(_) if !passage.manual => {
-                    self.shown.not_through();
+                    self.shown.not_through(passage.direction);
                     Vec::new()
                 }
                 Err(error) => {
@@ -406,7 +406,7 @@ impl Machine {
     fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
         self.cooling.begin(now, passage, went, self.rules.cool_down);
         if !went {
-            self.shown.not_through();
+            self.shown.not_through(passage.direction);
         }
     }
 }

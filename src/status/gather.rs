@@ -220,7 +220,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         mode_reason: gate.mode.at_ms.map(|_| gate.mode.reason.clone()),
         mode_by: gate.mode.by.clone(),
         mode_since: mode_since(gate.mode.at_ms),
-        ready: turnstile.connected && seeing && in_time && failing.is_none() && !fails,
+        ready: turnstile.connected
+            && seeing
+            && troubles::reads(lane)
+            && in_time
+            && failing.is_none()
+            && !fails,
         cameras,
         readers,
         turnstile,

@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CameraStatus, LaneStatus, Status, UpstreamStatus};
+use super::{CameraStatus, LaneStatus, ReaderStatus, Status, UpstreamStatus};
 use crate::{timing::Spread, turnstile::TurnstileState, uplink::CertificateOf};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -60,6 +60,12 @@ const LANE: [Number<LaneStatus>; 15] = [
     ("short_fire_signs", "Fire signs that were shorter than 200 ms", |l| l.gate.short_fire_signs),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
     ("restarts", "Restarts of its task after a fault", |l| l.gate.restarts),
+];
+
+const READER: [Number<ReaderStatus>; 3] = [
+    ("read", "Cards read; one that stays there may count several times", |r| r.read),
+    ("unreadable", "Lines and frames that could not be read", |r| r.unreadable),
+    ("dropped", "Cards that the lane did not take in time", |r| r.dropped),
 ];
 
 const CAMERA: [Number<CameraStatus>; 15] = [
@@ -280,6 +286,16 @@ impl Page<'_> {
         let connected = turnstiles.clone().map(|(labels, t)| (labels, yes(t.connected)));
         self.each("turnstile_connected", "The controller answers", connected)?;
         self.counters("turnstile", &TURNSTILE, turnstiles)?;
+
+        let readers = each.clone().flat_map(|(labels, lane)| {
+            lane.readers.iter().map(move |reader| {
+                let name = ("reader", &*reader.name);
+                (labels.iter().copied().chain([name]).collect::<Labels<'_>>(), reader)
+            })
+        });
+        let connected = readers.clone().map(|(labels, r)| (labels, yes(r.connected)));
+        self.each("reader_connected", "The reader of cards is open, and answers", connected)?;
+        self.counters("reader", &READER, readers)?;
 
         let cameras = each.flat_map(|(labels, lane)| {
             lane.cameras.iter().map(move |camera| {

@@ -88,7 +88,8 @@ pub struct LaneStatus {
     pub mode_reason: Option<String>,
     pub mode_by: Option<String>,
     pub mode_since: Option<String>,
-    /// A worker could pass now: the turnstile answers, each camera sends frames, faces are recognised
+    /// A worker could pass now: the turnstile answers, each camera sends frames or, without one,
+    /// each reader works, faces are recognised
     /// in time, and records can be stored.
     pub ready: bool,
     pub cameras: Vec<CameraStatus>,

@@ -82,12 +82,21 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     looks
 }
 
-/// Returns the number of lanes, and of those whose controller answers and whose cameras send frames.
+/// Returns whether the lane's readers work, where it has nothing else: a lane with cameras goes on
+/// without its readers.
+pub(super) fn reads(lane: &LanePanel) -> bool {
+    let mut readers = lane.readers.iter();
+    !lane.cameras.is_empty() || readers.all(|reader| reader.state.borrow().connected)
+}
+
+/// Returns the number of lanes, and of those whose controller answers and whose cameras send frames,
+/// or whose readers work where there is no camera.
 pub fn working(services: &Services) -> (u32, u32) {
     let now = services.clock.monotonic();
     let works = |lane: &&LanePanel| {
         let mut cameras = lane.cameras.iter();
         lane.turnstile.borrow().connected
+            && reads(lane)
             && cameras.all(|panel| camera(panel, &panel.state.borrow(), now).is_none())
     };
     let working = services.lanes.iter().filter(works).count();

@@ -226,7 +226,12 @@ impl Site {
 
     pub fn enroll(&self, id: &str, name: &str, id_number: &str, photo: &Path) -> Said {
         let photo = photo.to_str().unwrap();
-        self.gatehouse(&[
+        self.enroll_with(id, name, id_number, &["--consent", "C-1", "--photo", photo])
+    }
+
+    /// Enrolls a worker with these further arguments.
+    pub fn enroll_with(&self, id: &str, name: &str, id_number: &str, more: &[&str]) -> Said {
+        let worker = [
             "worker",
             "enroll",
             "--id",
@@ -241,11 +246,8 @@ impl Site {
             "Fuding Labour Co",
             "--trade",
             "steel fixer",
-            "--consent",
-            "C-1",
-            "--photo",
-            photo,
-        ])
+        ];
+        self.gatehouse(&[&worker, more].concat())
     }
 
     pub fn status(&self) -> Value {

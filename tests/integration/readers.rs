@@ -10,22 +10,7 @@ const RDM6300: &[u8] = b"\x0213005D1DA5F6\x03";
 const ID: &str = "522201199003074411";
 
 fn enroll(site: &Site, id: &str, name: &str, id_number: &str) {
-    let said = site.gatehouse(&[
-        "worker",
-        "enroll",
-        "--id",
-        id,
-        "--name",
-        name,
-        "--id-number",
-        id_number,
-        "--team",
-        "钢筋一班",
-        "--contractor",
-        "Fuding Labour Co",
-        "--trade",
-        "steel fixer",
-    ]);
+    let said = site.enroll_with(id, name, id_number, &[]);
     assert_eq!(said.code, 0, "{said:?}");
 }
 
@@ -215,4 +200,17 @@ fn a_card_is_listed_and_refusals_name_the_remedy() {
     card(site, "W001", "--add", "one").refused("must be a card's number");
     card(site, "W009", "--add", "1234").refused("there is no worker W009");
     card(site, "W002", "--remove", "1234").refused("worker W002 has no such card");
+}
+
+#[test]
+fn a_lane_that_has_only_a_reader_is_not_ready_without_it() {
+    let site = Site::of(Lane::modbus("north").reader("in", "entry", "line"));
+    let reader = Reader::plug_in(&site.path("in"));
+    let gate = Gate::at(site, &[]);
+    let ready = |status: &Value| status["lanes"][0]["ready"] == true;
+    gate.site.status_when("the lane to be ready", ready);
+    drop(reader);
+    gate.site.status_when("the lane not to be ready", |status| !ready(status));
+    let check = gate.site.gatehouse(&["check"]);
+    assert!(check.out.contains("FAIL  reader in"), "{check:?}");
 }

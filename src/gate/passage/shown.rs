@@ -38,9 +38,7 @@ impl Shown {
         let (direction, at) = (claim.direction, claim.captured);
         let keep = EQUAL_WITHIN.max(LENT_WITHIN);
         self.cards.retain(|card| at.since(card.last) <= keep);
-        let same =
-            |card: &&mut Card| card.direction == direction && card.evidence == claim.evidence;
-        if let Some(card) = self.cards.iter_mut().find(same) {
+        if let Some(card) = self.card(claim) {
             let stays = at.since(card.last) <= EQUAL_WITHIN;
             card.last = card.last.max(at);
             if !stays {
@@ -58,16 +56,21 @@ impl Shown {
 
     /// The lane granted this claim.
     pub(super) fn granted(&mut self, claim: &Claim) {
-        let same =
-            |card: &&mut Card| card.direction == claim.direction && card.evidence == claim.evidence;
-        if let Some(card) = self.cards.iter_mut().find(same) {
+        if let Some(card) = self.card(claim) {
             card.granted = true;
         }
     }
 
-    /// A grant led to no passage: the card that stays there is a new claim, and the cool-down rules.
-    pub(super) fn not_through(&mut self) {
-        self.cards.iter_mut().for_each(|card| card.granted = false);
+    /// A grant on this side led to no passage: the card that stays there is a new claim, and the
+    /// cool-down rules.
+    pub(super) fn not_through(&mut self, direction: Direction) {
+        let here = self.cards.iter_mut().filter(|card| card.direction == direction);
+        here.for_each(|card| card.granted = false);
+    }
+
+    fn card(&mut self, claim: &Claim) -> Option<&mut Card> {
+        let mut cards = self.cards.iter_mut();
+        cards.find(|c| c.direction == claim.direction && c.evidence == claim.evidence)
     }
 
     fn are_lent(&mut self, direction: Direction, at: Monotonic) -> bool {

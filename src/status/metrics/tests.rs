@@ -23,6 +23,10 @@ fn status() -> Status {
     let lane = json!({
         "name": "a\"\\\nb", "mode": "normal", "mode_reason": null, "mode_by": null,
         "mode_since": null, "ready": false, "turnstile": turnstile,
+        "readers": [{
+            "name": "card", "direction": "entry", "driver": "line", "connected": true,
+            "error": null, "read": 5, "unreadable": 2, "last_unreadable": "x", "dropped": 1,
+        }],
         "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
         "tailgates": 0, "tailgates_unrecorded": 0, "other_faces": 0,
         "other_faces_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
