@@ -1,6 +1,6 @@
 //! The readers of cards.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -66,12 +66,12 @@ pub(super) async fn listen(
     let cancel = CancellationToken::new();
     let _end = cancel.clone().drop_guard();
     let (mut readings, mut state) = reader::spawn(reader, clock, cancel);
-    let until = tokio::time::Instant::now() + LISTENS;
+    let mut over = pin!(tokio::time::sleep(LISTENS));
     let (mut read, mut unreadable, mut error) = (0_u64, 0, None);
     loop {
         tokio::select! {
             biased;
-            () = tokio::time::sleep_until(until) => break,
+            () = &mut over => break,
             Some(reading) = readings.recv() => {
                 read += 1;
                 match reading.heard {

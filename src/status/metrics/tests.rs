@@ -94,6 +94,8 @@ fn unknown_numbers_are_left_out_and_each_series_appears_once() {
         "gatehouse_certificate_end_time_seconds{upstream=\"up\",whose=\"broker\"} 1795392000",
         "gatehouse_certificate_end_time_seconds{upstream=\"up\",whose=\"authority\"} 1795478400",
         "gatehouse_camera_dropped_total{lane=\"a\\\"\\\\\\nb\",direction=\"exit\"} 1",
+        "gatehouse_reader_connected{lane=\"a\\\"\\\\\\nb\",reader=\"card\"} 1",
+        "gatehouse_reader_unreadable_total{lane=\"a\\\"\\\\\\nb\",reader=\"card\"} 2",
         "gatehouse_turnstile_connected{lane=\"a\\\"\\\\\\nb\"} 0",
         "gatehouse_stage_seconds_bucket{le=\"0.001\",stage=\"commit\"} 1",
         "gatehouse_stage_seconds_bucket{le=\"0.01\",stage=\"commit\"} 1",
