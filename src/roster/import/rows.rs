@@ -246,10 +246,14 @@ impl Cells<'_> {
         self.wrong.push(format!("{}: {problem}", self.layout.names.of(field)));
     }
 
-    /// Returns a cell's text. `None`: the cell is empty, or has a word for "none".
+    /// Returns a cell's text. `None`: the cell is empty, or has a word for "none". A Latin word, such
+    /// as Na or No, may be a person's name.
     fn text(&mut self, field: Field) -> Option<String> {
+        let is_name = |text: &str| {
+            field == Field::Name && text.contains(char::is_alphabetic) && text.is_ascii()
+        };
         match plain(self.cell(field)) {
-            Ok(text) => text.filter(|text| !is_none(text)),
+            Ok(text) => text.filter(|text| is_name(text) || !is_none(text)),
             Err(problem) => {
                 self.is_wrong(field, problem);
                 None

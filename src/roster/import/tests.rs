@@ -752,6 +752,14 @@ fn a_cell_outside_of_any_sheet_is_a_damaged_workbook() {
     }
 }
 
+#[test]
+fn a_name_that_is_a_latin_word_for_none_is_a_name() {
+    let file =
+        read(format!("{HEAD}\nW1,Na,E12345671,T,C,x\nW2,无,E12345672,T,C,x\n").as_bytes()).unwrap();
+    assert_eq!(file.rows[0].name, "Na");
+    assert!(file.rows[1].candidate.as_ref().is_err_and(|wrong| wrong.contains("is missing")));
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
