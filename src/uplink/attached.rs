@@ -1,5 +1,6 @@
 //! Opens what a platform's records carry besides: the ID number, the number at the platform.
 
+use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use super::{profiles::Attached, rows::Maker};
@@ -7,7 +8,9 @@ use crate::{attendance::Record, roster};
 
 /// Returns what goes with a record, as far as its profile asks for it.
 pub(super) fn attached(maker: &Maker<'_>, record: &Record) -> Attached {
-    let (needs, mut attached) = (maker.profile.needs(), Attached::default());
+    let needs = maker.profile.needs();
+    let made_at = Timestamp::from_millisecond(maker.at_ms).unwrap_or_default();
+    let mut attached = Attached { made_at, ..Attached::default() };
     if needs.id_number
         && let Ok(id) = record.worker.parse()
     {

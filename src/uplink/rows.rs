@@ -54,6 +54,8 @@ pub struct Maker<'a> {
     pub origin: &'a crate::attendance::Origin,
     pub upstream: &'a str,
     pub store: &'a Store,
+    /// Time at which the rows are made, by the wall clock.
+    pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
 }
 
@@ -179,6 +181,7 @@ impl<'a> Rows<'a> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    at_ms,
                     tx,
                 };
                 let make = |stored: Stored, cause| {

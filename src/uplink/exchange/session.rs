@@ -556,10 +556,17 @@ impl<'a> Session<'a> {
         let (store, name) = (context.store.clone(), self.rows.upstream.name.clone());
         let (origin, profile) = (context.origin.clone(), self.rows.profile.clone());
         let dir = context.storage_dir.clone();
+        let at_ms = context.clock.stamp().wall_ms;
         let sealed = store.clone();
         let read = store.read(move |tx| {
-            let maker =
-                Maker { profile: &*profile, origin: &origin, upstream: &name, store: &sealed, tx };
+            let maker = Maker {
+                profile: &*profile,
+                origin: &origin,
+                upstream: &name,
+                store: &sealed,
+                at_ms,
+                tx,
+            };
             // A record for which the gateway lacks something stays in that database.
             let make = |stored: Stored, cause| {
                 let made = maker.row(&stored, cause, true)?;

@@ -86,6 +86,8 @@ struct Session<'a> {
     /// Messages go out with QoS 0.
     qos_0: bool,
     status_due: bool,
+    /// The platform has not answered the greeting of this connection.
+    greets: bool,
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
     head_sent: Option<u64>,
@@ -130,6 +132,7 @@ pub(super) async fn session(
         take_back_due: false,
         qos_0: false,
         status_due: false,
+        greets: true,
         head_due: false,
         head_sent: None,
         asked_at: Monotonic::default(),
@@ -164,8 +167,9 @@ impl Session<'_> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
         let mut heads = self.context.heads.clone();
+        let heartbeat = self.to.profile.heartbeat();
         let [mut renew, mut check, mut strike] =
-            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
+            [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         let mut earlier: Option<EarlierRead> = None;
         loop {
@@ -231,7 +235,9 @@ impl Session<'_> {
                     // Records may have been rescued meanwhile.
                     self.earlier.rests = false;
                 }
-                Ok(()) = online.changed(), if connected => self.status_due = true,
+                Ok(()) = online.changed(), if connected && heartbeat.is_none() => {
+                    self.status_due = true;
+                }
                 Ok(()) = heads.changed(), if connected => self.head_due = true,
             }
             // Events that have happened by now are handled in batches, at most half a window at a

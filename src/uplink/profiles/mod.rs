@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod face_terminal;
 pub mod native;
 pub mod profile;
 pub mod talk;
@@ -23,7 +24,8 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] = &[registered::<native::Native>()];
+const PROFILES: &[Registered] =
+    &[registered::<native::Native>(), registered::<face_terminal::FaceTerminal>()];
 
 /// A profile in the list.
 struct Registered {

@@ -228,7 +228,12 @@ impl Session<'_> {
         // A certificate may have been renewed while the connection stands.
         let certificates = self.to.safety.certificates();
         self.state.send_modify(|s| s.certificates = certificates);
-        let online = Online { outbox, ..online.borrow().clone() };
+        let at = self.context.clock.stamp().timestamp();
+        let online = Online { outbox, at, ..online.borrow().clone() };
+        let greeting = if self.greets { self.to.profile.greeting(&online)? } else { None };
+        if let Some(greeting) = greeting {
+            self.publish_accessory(greeting)?;
+        }
         let status = self.to.profile.status(&online)?;
         status.map_or(Ok(()), |status| self.publish_accessory(status).map(drop))
     }
