@@ -39,6 +39,19 @@ pub struct Row {
     pub serial: Option<String>,
 }
 
+/// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
+pub fn packet_bytes(message: &profiles::Message) -> usize {
+    // The topic with its length, the packet id, no properties, and the payload.
+    let rest = 2 + message.topic.len() + 2 + 1 + message.payload.len();
+    let length = match rest {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length + rest
+}
+
 /// What is made of an entry with a seq.
 pub enum RowMade {
     Row(Box<Row>),
@@ -209,10 +222,30 @@ impl<'a> Rows<'a> {
     }
 
     /// Takes in rows that were read.
-    pub fn fetched(&mut self, read: Read) {
+    pub fn fetched(&mut self, mut read: Read) {
         failpoint::at("uplink.read");
         self.refusals.extend(read.lacking);
+        self.refusals.extend(self.too_large(&mut read.page));
         self.delivery.fetched(&read.fetch, read.page);
+    }
+
+    /// Takes the rows out of a page that the broker does not take for their size, where no stub goes
+    /// in their place. They stand aside, because they would end each connection.
+    fn too_large(&self, page: &mut Page<Row>) -> Vec<Refusal> {
+        if self.profile.stubs_on().is_some() {
+            return Vec::new();
+        }
+        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let is_large = |(_, row): &mut (u64, Row)| packet_bytes(&row.message) > most;
+        let refusal = |(seq, row): (u64, Row)| {
+            let bytes = packet_bytes(&row.message);
+            let words = format!(
+                "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
+                 operator for more"
+            );
+            Refusal { seq, words, here: true, at_ms }
+        };
+        page.rows.extract_if(.., is_large).map(refusal).collect()
     }
 
     pub fn has_to_strike(&self) -> bool {

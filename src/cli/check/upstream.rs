@@ -11,7 +11,10 @@ use crate::{
     clock::{Clock, Stamp},
     config::{Ack, CommandLevel, Config, SignerKey, Upstream},
     status::{Remedy, Status},
-    uplink::{self, Certificate, CertificateOf, Found, Note, Target, UpstreamState, Without},
+    uplink::{
+        self, Certificate, CertificateOf, Found, Note, Target, UpstreamState, Without,
+        profiles::{Dialect, face_terminal::FaceTerminal},
+    },
 };
 
 /// Number of days before the end of a certificate from which on it gives a warning.
@@ -135,9 +138,13 @@ fn authority(lines: &mut Lines, upstream: &Upstream) {
         );
     }
     if upstream.ack == Ack::Platform {
-        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
-                       nothing about the platform; set command_key";
-        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
+        // A terminal's acknowledgement has no signature.
+        let remedy = if upstream.profile == FaceTerminal::WORD { "" } else { "; set command_key" };
+        let warning = format!(
+            "not signed: they count only up to what the broker has acknowledged, and prove nothing \
+             about the platform{remedy}"
+        );
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning);
     }
 }
 

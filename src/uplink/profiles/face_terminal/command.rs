@@ -28,8 +28,9 @@ const ID_CHARS: usize = 128;
 /// Maximum size of a message that is examined at once: an acknowledgement, or the answer to a
 /// greeting.
 const GLANCE_BYTES: usize = 4096;
-/// The bounds of a message: a batch, with the lists of its people.
-const BOUNDS: Bounds = Bounds { members: BATCH_MAX, depth: 6, fractions: true };
+/// Maximum number of levels: the message, its people, their strategies.
+const DEPTH_MAX: u8 = 6;
+const BOUNDS: Bounds = Bounds { members: BATCH_MAX, depth: DEPTH_MAX, fractions: true };
 
 /// What a message is read with.
 pub struct Reader<'a> {
