@@ -211,7 +211,7 @@ fn i13_a_person_from_the_platform_waits_passes_when_confirmed_and_leaves_with_th
     let answer = scene.platform.asks(&message("e-2", "EditPerson", renamed));
     assert_eq!(
         (&answer["code"], &answer["info"]["state"]),
-        (&json!("200"), &Value::Null),
+        (&json!("200"), &json!("active")),
         "{answer}"
     );
     let shown = scene.platform.asks(&message(

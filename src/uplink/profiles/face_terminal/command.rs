@@ -299,14 +299,18 @@ impl Reader<'_> {
         if kind.is_some_and(|kind| kind > 1) {
             say("unsupported", Some("tempCardType".to_owned()));
         }
-        say("photo_at", text(&info, "picURI").filter(|_| !info.contains_key("pic")));
+        let has_picture =
+            |name| info.get(name).and_then(Value::as_str).is_some_and(|p| !p.is_empty());
+        let is_here = has_picture("pic") || has_picture("picinfo");
+        say("photo_at", text(&info, "picURI").filter(|_| !is_here));
         if number(Some(&info), "personType") == Some(1) {
             args.insert("blocked".to_owned(), true.into());
         }
-        match info.remove("pic").or_else(|| info.remove("picinfo")) {
-            Some(Value::String(picture)) if !picture.is_empty() => {
+        let pictures = ["pic", "picinfo"].into_iter().filter_map(|name| info.remove(name));
+        let mut pictures = pictures.filter(|picture| picture.as_str() != Some(""));
+        match pictures.find(|picture| !picture.is_null()) {
+            Some(Value::String(mut picture)) => {
                 // A picture is large, so it is cut in place.
-                let mut picture = picture;
                 if picture.starts_with("data:")
                     && let Some(at) = picture.find(',')
                 {
@@ -314,7 +318,9 @@ impl Reader<'_> {
                 }
                 args.insert("photos".to_owned(), vec![Value::String(picture)].into());
             }
-            _ => {}
+            // What is no text is refused as a photo.
+            Some(other) => drop(args.insert("photos".to_owned(), vec![other].into())),
+            None => {}
         }
         args
     }
