@@ -7,6 +7,8 @@
 //! the network (through the wire), the outbox and the clock.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    clock::Clock,
     config::Upstream,
     supervision::{Backoff, caught},
 };
@@ -41,18 +44,34 @@ pub(super) async fn run(
     profile: Arc<dyn Profile>,
     context: Context,
     state: watch::Sender<UpstreamState>,
+    asked: mpsc::Receiver<Asked>,
+) {
+    let safety = Arc::new(Safety::new(&upstream.tls()));
+    let make = {
+        let (upstream, profile) = (upstream.clone(), profile.clone());
+        let (clock, safety) = (context.clock.clone(), safety.clone());
+        move || wire(&upstream, &*profile, &clock, &safety)
+    };
+    run_over(make, (upstream, profile, safety), context, state, asked).await;
+}
+
+/// Does the same over connections that `make` makes.
+async fn run_over(
+    make: impl Fn() -> Option<Box<dyn Wire>>,
+    (upstream, profile, safety): (Upstream, Arc<dyn Profile>, Arc<Safety>),
+    context: Context,
+    state: watch::Sender<UpstreamState>,
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
-    let safety = Arc::new(Safety::new(&upstream.tls()));
     let mut backoff = Backoff::default();
     let mut retries_refused = true;
     loop {
         let began = context.clock.monotonic();
         let (authority, problem) = Authority::load(&upstream, &context.origin);
         state.send_modify(|s| s.command_key_error = problem);
-        let ended = match wire(&upstream, &*profile, &context, &safety) {
+        let ended = match make() {
             None => return,
             Some(wire) => {
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
@@ -97,11 +116,11 @@ pub(super) async fn run(
 fn wire(
     upstream: &Upstream,
     profile: &dyn Profile,
-    context: &Context,
+    clock: &Arc<dyn Clock>,
     safety: &Arc<Safety>,
 ) -> Option<Box<dyn Wire>> {
     let url = upstream.url.clone()?;
-    let (clock, safety) = (context.clock.clone(), safety.clone());
+    let (clock, safety) = (clock.clone(), safety.clone());
     match profile.talk() {
         Talk::Mqtt => None,
         Talk::Https(calls) => Some(Box::new(super::https::Https::new(url, calls, safety, clock))),
