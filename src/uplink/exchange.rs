@@ -10,7 +10,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -38,6 +38,9 @@ use crate::{
 /// Maximum number of rows that wait for a platform's verdict. Beyond it no further row is sent.
 pub const UNDECIDED: usize = 1024;
 
+/// Interval between looks at what is due without a row.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Keeps the upstream connected until the daemon stops.
 pub(super) async fn run(
     upstream: Upstream,
@@ -52,13 +55,13 @@ pub(super) async fn run(
         let (clock, safety) = (context.clock.clone(), safety.clone());
         move || wire(&upstream, &*profile, &clock, &safety)
     };
-    run_over(make, (upstream, profile, safety), context, state, asked).await;
+    run_over(make, (upstream, profile, safety, TICK), context, state, asked).await;
 }
 
 /// Does the same over connections that `make` makes.
 async fn run_over(
     make: impl Fn() -> Option<Box<dyn Wire>>,
-    (upstream, profile, safety): (Upstream, Arc<dyn Profile>, Arc<Safety>),
+    (upstream, profile, safety, tick): (Upstream, Arc<dyn Profile>, Arc<Safety>, Duration),
     context: Context,
     state: watch::Sender<UpstreamState>,
     mut asked: mpsc::Receiver<Asked>,
@@ -75,7 +78,8 @@ async fn run_over(
             None => return,
             Some(wire) => {
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
-                let mut session = Session::new(rows, Arc::new(authority), wire, safety.clone());
+                let mut session =
+                    Session::new(rows, Arc::new(authority), wire, (safety.clone(), tick));
                 let ran = session.run(&mut asked, &mut retries_refused);
                 caught(ran).await.unwrap_or_else(|fault| {
                     state.send_modify(|s| s.restarts += 1);

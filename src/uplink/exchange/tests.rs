@@ -195,7 +195,8 @@ impl Link {
         let make = move || Some(Box::new(Scripted(platform.clone())) as Box<dyn Wire>);
         // All rows so far may have been sent by an earlier run, as the daemon assumes.
         let context = Context { sent_before: ROWS, ..self.base.context.clone() };
-        let parts = (upstream, Arc::new(Terse) as Arc<dyn Profile>, safety);
+        let parts =
+            (upstream, Arc::new(Terse) as Arc<dyn Profile>, safety, Duration::from_millis(20));
         let task = tokio::spawn(run_over(make, parts, context, state, asks));
         self.runs = Some((watched, asked, task));
     }
