@@ -69,7 +69,6 @@ async fn run_over(
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
     let mut backoff = Backoff::default();
-    let mut retries_refused = true;
     loop {
         let began = context.clock.monotonic();
         let (authority, problem) = Authority::load(&upstream, &context.origin);
@@ -80,7 +79,7 @@ async fn run_over(
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
                 let mut session =
                     Session::new(rows, Arc::new(authority), wire, (safety.clone(), tick));
-                let ran = session.run(&mut asked, &mut retries_refused);
+                let ran = session.run(&mut asked);
                 caught(ran).await.unwrap_or_else(|fault| {
                     state.send_modify(|s| s.restarts += 1);
                     Err(fault.into())

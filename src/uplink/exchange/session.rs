@@ -103,13 +103,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs the connection until it fails or the daemon stops. `retries_refused`: refused rows are
-    /// offered once more.
-    pub(super) async fn run(
-        &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        retries_refused: &mut bool,
-    ) -> Result<(), LinkError> {
+    /// Runs the connection until it fails or the daemon stops.
+    pub(super) async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let context = self.rows.context;
         let cancel = context.cancel.clone();
         if let Some(wire) = &mut self.wire {
@@ -117,17 +112,14 @@ impl<'a> Session<'a> {
             let Some(opened) = opened else { return Ok(()) };
             opened.map_err(|error| self.failed(error))?;
         }
-        self.begin(retries_refused).await?;
+        self.begin().await?;
         let ended = self.exchange(asked).await;
         let settled = self.rows.settle().await;
         ended.and(settled)
     }
 
-    async fn begin(&mut self, retries_refused: &mut bool) -> Result<(), LinkError> {
+    async fn begin(&mut self) -> Result<(), LinkError> {
         let (name, context) = (self.rows.upstream.name.clone(), self.rows.context);
-        if std::mem::take(retries_refused) {
-            self.retry(false).await?;
-        }
         let known = context.store.read(move |tx| {
             Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::count_refused(tx, &name)?))
         });
@@ -142,20 +134,6 @@ impl<'a> Session<'a> {
             s.connects += 1;
             (s.refused_rows, s.undecided, s.certificates) = (refused, 0, certificates);
         });
-        Ok(())
-    }
-
-    /// Offers refused rows again: all of them, or those for which the gateway lacked something.
-    async fn retry(&mut self, here: bool) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let back = self
-            .rows
-            .context
-            .store
-            .write(Priority::Upkeep, move |tx| ledger::retry_refused(tx, &name, here));
-        if let Some((first, last)) = back.await? {
-            self.rows.delivery.again(first, last);
-        }
         Ok(())
     }
 
@@ -209,12 +187,8 @@ impl<'a> Session<'a> {
                 },
                 Ok(()) = online.changed() => {
                     let now = online.borrow_and_update().roster_version;
-                    if std::mem::replace(&mut roster, now) != now
-                        && self.rows.state.borrow().refused_rows > 0
-                    {
-                        self.rows.settle().await?;
-                        self.retry(true).await?;
-                        self.count_refused().await?;
+                    if std::mem::replace(&mut roster, now) != now {
+                        self.rows.retry_lacking().await?;
                     }
                 }
                 _ = tick.tick() => {
@@ -224,14 +198,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-    }
-
-    async fn count_refused(&mut self) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let counted = self.rows.context.store.read(move |tx| ledger::count_refused(tx, &name));
-        let refused = counted.await?;
-        self.rows.state.send_modify(|s| s.refused_rows = refused);
-        Ok(())
     }
 
     fn failed(&self, error: WireError) -> LinkError {
