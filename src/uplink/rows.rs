@@ -7,13 +7,14 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
-    profiles::{self, Profile, Talk, profile::Unmade},
+    profiles::{self, Attached, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
 };
@@ -81,7 +82,12 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
-        let attach = |record: &_| attached(self, record);
+        let needs = (self.upstream, self.profile.needs());
+        let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
+        let attach = |record: &_| Attached {
+            made_at,
+            ..attached(self.tx, self.store.sealer(), needs, record)
+        };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
     }
@@ -311,6 +317,25 @@ impl<'a> Rows<'a> {
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
         });
+    }
+
+    /// Offers rows again for which the gateway lacked something: the roster has changed.
+    pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        if self.state.borrow().refused_rows == 0 {
+            return Ok(());
+        }
+        self.settle().await?;
+        let name = self.upstream.name.clone();
+        let retry = self.context.store.write(Priority::Upkeep, move |tx| {
+            let back = ledger::retry_refused(tx, &name, true)?;
+            Ok::<_, LedgerError>((back, ledger::count_refused(tx, &name)?))
+        });
+        let (back, refused) = retry.await?;
+        if let Some((first, last)) = back {
+            self.delivery.again(first, last);
+        }
+        self.state.send_modify(|s| s.refused_rows = refused);
+        Ok(())
     }
 
     /// Strikes off all rows that are due, and waits for it.

@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod face_terminal;
+mod message;
 pub mod native;
 pub mod profile;
 pub mod talk;
