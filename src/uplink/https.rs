@@ -7,7 +7,7 @@
 mod connection;
 mod trial;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use hyper::StatusCode;
@@ -27,12 +27,11 @@ use crate::{
 
 /// Maximum size of an answer. A larger one is not read.
 pub const ANSWER_MAX: usize = 1 << 20;
-/// Maximum idle time of a connection, in seconds. For a later call a new one is made, because a modem's
-/// network forgets idle connections.
-const IDLE_S: u64 = 30;
-/// Interval between looks at whether an idle platform can be reached, in seconds. A look is a new
-/// connection.
-const LOOK_EVERY_S: u64 = 300;
+/// Maximum idle time of a connection. For a later call a new one is made, because a modem's network
+/// forgets idle connections.
+const IDLE: Duration = Duration::from_secs(30);
+/// Interval between looks at whether an idle platform can be reached. A look is a new connection.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
 
 pub(super) struct Https {
     url: PlatformUrl,
@@ -55,8 +54,8 @@ impl Https {
         Https { url, calls, safety, clock, connection: None, reached }
     }
 
-    fn idle_s(&self) -> u64 {
-        self.clock.monotonic().since(self.reached).as_secs()
+    fn idle(&self) -> Duration {
+        self.clock.monotonic().since(self.reached)
     }
 
     async fn connect(&mut self) -> Result<(), WireError> {
@@ -69,7 +68,7 @@ impl Https {
 
     async fn call(&mut self, request: Request) -> Result<Answer, WireError> {
         let usable = self.connection.as_mut().is_some_and(Connection::is_usable);
-        if !usable || self.idle_s() >= IDLE_S {
+        if !usable || self.idle() >= IDLE {
             self.connect().await?;
         }
         let Some(connection) = &mut self.connection else {
@@ -149,7 +148,7 @@ impl Wire for Https {
 
     fn upkeep(&mut self) -> BoxFuture<'_, Result<Vec<Vec<u8>>, WireError>> {
         Box::pin(async {
-            if self.idle_s() >= LOOK_EVERY_S {
+            if self.idle() >= LOOK_EVERY {
                 self.connect().await?;
             }
             Ok(Vec::new())

@@ -524,16 +524,22 @@ impl<'a> Session<'a> {
         verdict: Option<Verdict>,
     ) -> Result<(), LinkError> {
         let now = self.rows.context.clock.monotonic();
-        if let Some(Verdict::Later(words)) = &verdict {
+        if let Some(Verdict::Later(words) | Verdict::NotNow(words)) = &verdict {
             let words = shortened(words);
-            self.trouble(format!("the platform has no verdict on a call yet: {words}"));
+            self.trouble(format!("the platform has no verdict on a call: {words}"));
         }
-        let Some(verdict) = verdict.filter(|verdict| !matches!(verdict, Verdict::Later(_))) else {
-            if let Some(waiting) = self.waiting.get_mut(&serial) {
+        let Some(waiting) = self.waiting.get_mut(&serial) else { return Ok(()) };
+        // A platform that forgets each call does not get its rows again at once for ever.
+        let forgotten_again = matches!(verdict, Some(Verdict::NotNow(_)))
+            && waiting.pause < *INQUIRIES.end()
+            && waiting.seqs.is_subset(&self.alone);
+        let verdict = match verdict {
+            Some(verdict) if !matches!(verdict, Verdict::Later(_)) && !forgotten_again => verdict,
+            _ => {
                 waiting.at = now + waiting.pause;
                 waiting.pause = (waiting.pause * 2).min(*INQUIRIES.end());
+                return Ok(());
             }
-            return Ok(());
         };
         let Some(Waiting { seqs, .. }) = self.waiting.remove(&serial) else { return Ok(()) };
         self.tell_undecided();
