@@ -7,6 +7,8 @@
 //! the network (through the wire), the outbox and the clock.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,6 +30,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    clock::Clock,
     config::Upstream,
     supervision::{Backoff, Refusals, caught},
 };
@@ -37,6 +40,8 @@ pub const UNDECIDED: usize = 1024;
 
 /// Minimum time after which a connection counts as good even if no row was acknowledged.
 const HELD: Duration = Duration::from_secs(30);
+/// Interval between looks at what is due without a row.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Keeps the upstream connected until the daemon stops.
 pub(super) async fn run(
@@ -44,13 +49,28 @@ pub(super) async fn run(
     profile: Arc<dyn Profile>,
     context: Context,
     state: watch::Sender<UpstreamState>,
+    asked: mpsc::Receiver<Asked>,
+) {
+    let safety = Arc::new(Safety::new(&upstream.tls()));
+    let make = {
+        let (upstream, profile) = (upstream.clone(), profile.clone());
+        let (clock, safety) = (context.clock.clone(), safety.clone());
+        move || wire(&upstream, &*profile, &clock, &safety)
+    };
+    run_over(make, (upstream, profile, safety, TICK), context, state, asked).await;
+}
+
+/// Does the same over connections that `make` makes.
+async fn run_over(
+    make: impl Fn() -> Option<Box<dyn Wire>>,
+    (upstream, profile, safety, tick): (Upstream, Arc<dyn Profile>, Arc<Safety>, Duration),
+    context: Context,
+    state: watch::Sender<UpstreamState>,
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
-    let safety = Arc::new(Safety::new(&upstream.tls()));
     let (mut backoff, mut refusals) = (Backoff::default(), Refusals::default());
-    let mut retries_refused = true;
     let mut down_since = context.clock.monotonic();
     // The warning comes once, not at each attempt, because a link may be down for days.
     let mut last_told = None;
@@ -59,12 +79,13 @@ pub(super) async fn run(
         let acknowledged = state.borrow().acknowledged;
         let (authority, problem) = Authority::load(&upstream, &context.origin);
         state.send_modify(|s| s.command_key_error = problem);
-        let ended = match wire(&upstream, &*profile, &context, &safety) {
+        let ended = match make() {
             None => return,
             Some(wire) => {
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
-                let mut session = Session::new(rows, Arc::new(authority), wire, safety.clone());
-                let ran = session.run(&mut asked, &mut retries_refused);
+                let mut session =
+                    Session::new(rows, Arc::new(authority), wire, (safety.clone(), tick));
+                let ran = session.run(&mut asked);
                 caught(ran).await.unwrap_or_else(|fault| {
                     state.send_modify(|s| s.restarts += 1);
                     Err(fault.into())
@@ -119,11 +140,11 @@ pub(super) async fn run(
 fn wire(
     upstream: &Upstream,
     profile: &dyn Profile,
-    context: &Context,
+    clock: &Arc<dyn Clock>,
     safety: &Arc<Safety>,
 ) -> Option<Box<dyn Wire>> {
     let url = upstream.url.clone()?;
-    let (clock, safety) = (context.clock.clone(), safety.clone());
+    let (clock, safety) = (clock.clone(), safety.clone());
     match profile.talk() {
         Talk::Mqtt => None,
         Talk::Https(calls) => Some(Box::new(super::https::Https::new(url, calls, safety, clock))),

@@ -72,7 +72,11 @@ impl Maker<'_> {
             Ok(reckoned) => reckoned,
             Err(error) => return Some(Err(error)),
         };
-        let attach = |record: &_| Attached { reckoned, ..attached(self, record) };
+        let needs = (self.upstream, self.profile.needs());
+        let attach = |record: &_| Attached {
+            reckoned,
+            ..attached(self.tx, self.store.sealer(), needs, record)
+        };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
     }
@@ -298,6 +302,25 @@ impl<'a> Rows<'a> {
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
         });
+    }
+
+    /// Offers rows again for which the gateway lacked something: the roster has changed.
+    pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        if self.state.borrow().refused_rows == 0 {
+            return Ok(());
+        }
+        self.settle().await?;
+        let name = self.upstream.name.clone();
+        let retry = self.context.store.write(Priority::Upkeep, move |tx| {
+            let back = ledger::retry_refused(tx, &name, true)?;
+            Ok::<_, LedgerError>((back, ledger::count_refused(tx, &name)?))
+        });
+        let (back, refused) = retry.await?;
+        if let Some((first, last)) = back {
+            self.delivery.again(first, last);
+        }
+        self.state.send_modify(|s| s.refused_rows = refused);
+        Ok(())
     }
 
     /// Strikes off all rows that are due, and waits for it.

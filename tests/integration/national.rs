@@ -223,12 +223,12 @@ fn i3_verdicts_that_come_later_are_asked_for_after_a_restart_and_no_row_is_sent_
     daemon.kill();
     platform.kill();
     platform.start();
-    let daemon = site.start();
+    let _daemon = site.start();
     site.status_when("the calls to wait again", undecided);
     assert_eq!(platform.records(), [Value::Null; 0]);
     let calls = platform.lines("calls.jsonl").len();
     // An answer to another inquiry is no verdict.
-    platform.set(json!({"late": true, "decide": true, "foreign": true}));
+    platform.set(json!({"late": true, "foreign": true}));
     fails_with(&site, "it answers for call \"attend-0\"");
     platform.set(json!({"late": true, "decide": true, "refuse": ["E0000W003"]}));
     // The call of the refused worker's team fails as a whole, and its rows go one by one.
@@ -244,10 +244,11 @@ fn i3_verdicts_that_come_later_are_asked_for_after_a_restart_and_no_row_is_sent_
     platform.assert_has(&taken);
     let of_team = passages.iter().filter(|w| w.person.team == TEAMS[0].0).count();
     assert_eq!(platform.lines("calls.jsonl").len(), calls + of_team, "other rows came again");
-    // The platform has mended the cause. A start offers refused rows once more.
-    daemon.stop();
+    let said = site.gatehouse(&["upstream", "refused", "platform"]);
+    assert!(said.out.contains("人员未在项目中") && said.out.contains("W003"), "{said:?}");
     platform.set(json!({}));
-    let _daemon = site.start();
+    let said = site.gatehouse(&["upstream", "retry", "platform"]);
+    assert_eq!(said.code, 0, "{said:?}");
     site.status_when("the refused row to go", |s| {
         Site::outbox(s) == 0 && counted(s, "refused_rows") == 0
     });
@@ -369,12 +370,8 @@ fn answers_that_are_none_and_a_refused_account_are_named_and_cost_no_row() {
     let _daemon = site.start();
     delivered(&site);
     platform.assert_has(&passages);
-    assert_eq!(refused_rows(&site), 0);
+    assert_eq!(refused(&site), []);
     assert_eq!(checked("account at platform")["ok"], true);
-}
-
-fn refused_rows(site: &Site) -> usize {
-    refused(site).len()
 }
 
 #[test]
@@ -435,6 +432,6 @@ fn i3_a_cut_within_a_call_loses_nothing_and_a_repeat_counts_once() {
         let _daemon = site.start();
         delivered(&site);
         platform.assert_has(&passages);
-        assert_eq!(refused_rows(&site), 0, "{point}");
+        assert_eq!(refused(&site), [], "{point}");
     }
 }

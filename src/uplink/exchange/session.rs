@@ -29,8 +29,6 @@ use crate::{
     },
 };
 
-/// Interval between looks at what is due without a row.
-const TICK: Duration = Duration::from_secs(1);
 /// Interval between transactions that strike off rows.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// Shortest and longest pause between two inquiries for one verdict. It doubles.
@@ -80,6 +78,8 @@ pub(super) struct Session<'a> {
     /// Rows that go alone, because a call with others was refused as a whole.
     alone: BTreeSet<u64>,
     upkeep_due: bool,
+    /// Interval between looks at what is due without a row.
+    tick: Duration,
     heard: VecDeque<Vec<u8>>,
     /// No record of a database that was set aside is left to send.
     earlier_rests: bool,
@@ -90,7 +90,7 @@ impl<'a> Session<'a> {
         rows: Rows<'a>,
         authority: Arc<Authority>,
         wire: Box<dyn Wire>,
-        safety: Arc<Safety>,
+        (safety, tick): (Arc<Safety>, Duration),
     ) -> Session<'a> {
         Session {
             rows,
@@ -103,18 +103,14 @@ impl<'a> Session<'a> {
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
             upkeep_due: false,
+            tick,
             heard: VecDeque::new(),
             earlier_rests: false,
         }
     }
 
-    /// Runs the connection until it fails or the daemon stops. `retries_refused`: refused rows are
-    /// offered once more.
-    pub(super) async fn run(
-        &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        retries_refused: &mut bool,
-    ) -> Result<(), LinkError> {
+    /// Runs the connection until it fails or the daemon stops.
+    pub(super) async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let context = self.rows.context;
         let cancel = context.cancel.clone();
         if let Some(wire) = &mut self.wire {
@@ -122,17 +118,14 @@ impl<'a> Session<'a> {
             let Some(opened) = opened else { return Ok(()) };
             opened.map_err(|error| self.failed(error))?;
         }
-        self.begin(retries_refused).await?;
+        self.begin().await?;
         let ended = self.exchange(asked).await;
         let settled = self.rows.settle().await;
         ended.and(settled)
     }
 
-    async fn begin(&mut self, retries_refused: &mut bool) -> Result<(), LinkError> {
+    async fn begin(&mut self) -> Result<(), LinkError> {
         let (name, context) = (self.rows.upstream.name.clone(), self.rows.context);
-        if std::mem::take(retries_refused) {
-            self.retry(false).await?;
-        }
         let known = context.store.read(move |tx| {
             Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::count_refused(tx, &name)?))
         });
@@ -150,20 +143,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Offers refused rows again: all of them, or those for which the gateway lacked something.
-    async fn retry(&mut self, here: bool) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let back = self
-            .rows
-            .context
-            .store
-            .write(Priority::Upkeep, move |tx| ledger::retry_refused(tx, &name, here));
-        if let Some((first, last)) = back.await? {
-            self.rows.delivery.again(first, last);
-        }
-        Ok(())
-    }
-
     async fn exchange(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let context = self.rows.context;
         let mut commits = context.store.commits();
@@ -174,7 +153,8 @@ impl<'a> Session<'a> {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let [mut tick, mut strike, mut lacking] = [TICK, STRIKE_EVERY, LACKING_EVERY].map(every);
+        let [mut tick, mut strike, mut lacking] =
+            [self.tick, STRIKE_EVERY, LACKING_EVERY].map(every);
         lacking.reset();
         let mut page: Option<PageRead> = None;
         loop {
@@ -216,10 +196,10 @@ impl<'a> Session<'a> {
                 Ok(()) = online.changed() => {
                     let now = online.borrow_and_update().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
-                        self.retry_lacking().await?;
+                        self.rows.retry_lacking().await?;
                     }
                 }
-                _ = lacking.tick() => self.retry_lacking().await?,
+                _ = lacking.tick() => self.rows.retry_lacking().await?,
                 _ = tick.tick() => {
                     self.upkeep_due = true;
                     // It also offers rows that the platform did not take for now.
@@ -227,24 +207,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-    }
-
-    /// Offers the rows for which the gateway lacked something.
-    async fn retry_lacking(&mut self) -> Result<(), LinkError> {
-        if self.rows.state.borrow().refused_rows == 0 {
-            return Ok(());
-        }
-        self.rows.settle().await?;
-        self.retry(true).await?;
-        self.count_refused().await
-    }
-
-    async fn count_refused(&mut self) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let counted = self.rows.context.store.read(move |tx| ledger::count_refused(tx, &name));
-        let refused = counted.await?;
-        self.rows.state.send_modify(|s| s.refused_rows = refused);
-        Ok(())
     }
 
     fn failed(&self, error: WireError) -> LinkError {

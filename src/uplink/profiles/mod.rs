@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod message;
 pub mod national;
 pub mod native;
 pub mod profile;
