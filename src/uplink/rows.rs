@@ -4,7 +4,7 @@
 //! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
 //! note that a platform refused them. Touches: the database.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
@@ -13,15 +13,15 @@ use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
-    profiles::{self, Profile, Talk, profile::Unmade},
+    profiles::{self, Attached, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
 };
 use crate::{
-    attendance::Leaf,
+    attendance::{Leaf, Reckoned},
     config::Upstream,
     failpoint,
-    ledger::{self, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
+    ledger::{self, Dates, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
     store::{Priority, Store, set_meta},
 };
 
@@ -55,6 +55,8 @@ pub struct Maker<'a> {
     pub upstream: &'a str,
     pub store: &'a Store,
     pub tx: &'a rusqlite::Transaction<'a>,
+    /// The effective times, once they are needed.
+    pub dates: OnceCell<Dates>,
 }
 
 impl Maker<'_> {
@@ -66,10 +68,33 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
+        let reckoned = match self.reckoned(cause.as_ref().unwrap_or(stored)) {
+            Ok(reckoned) => reckoned,
+            Err(error) => return Some(Err(error)),
+        };
         let needs = (self.upstream, self.profile.needs());
-        let attach = |record: &_| attached(self.tx, self.store.sealer(), needs, record);
+        let attach = |record: &_| Attached {
+            reckoned,
+            ..attached(self.tx, self.store.sealer(), needs, record)
+        };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    /// Returns how the time of an entry is known, where its own clock does not say so and the
+    /// platform cannot reckon it.
+    fn reckoned(&self, stored: &Stored) -> Result<Option<Reckoned>, LinkError> {
+        if stored.entry.stamp.synced || !self.profile.needs().time {
+            return Ok(None);
+        }
+        let dates = match self.dates.get() {
+            Some(dates) => dates,
+            None => {
+                let read = Dates::read(self.tx)?;
+                self.dates.get_or_init(|| read)
+            }
+        };
+        Ok(Some(self.origin.reckoned(dates.of(&stored.entry))))
     }
 
     fn made(
@@ -181,6 +206,7 @@ impl<'a> Rows<'a> {
                     upstream: &name,
                     store: &sealed,
                     tx,
+                    dates: OnceCell::new(),
                 };
                 let make = |stored: Stored, cause| {
                     let resent = sent.contains(stored.entry.seq?);

@@ -49,6 +49,7 @@ mod man;
 mod messages;
 mod metrics;
 mod modbus_peer;
+mod national;
 mod network_camera;
 mod others;
 mod pending;

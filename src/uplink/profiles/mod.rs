@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 mod message;
+pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
@@ -16,7 +17,9 @@ use std::sync::Arc;
 pub use self::profile::{
     Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, Profile, Stub,
 };
-pub use self::talk::{Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Verdict};
+pub use self::talk::{
+    Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Unusable, Verdict,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::{self, Ack, Config, ConfigError, PlatformUrl, Upstream},
@@ -24,7 +27,8 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] = &[registered::<native::Native>()];
+const PROFILES: &[Registered] =
+    &[registered::<native::Native>(), registered::<national::National>()];
 
 /// A profile in the list.
 struct Registered {

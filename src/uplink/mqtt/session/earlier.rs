@@ -86,6 +86,7 @@ impl Session<'_> {
                     upstream: &name,
                     store: &sealed,
                     tx,
+                    dates: std::cell::OnceCell::new(),
                 };
                 // A record for which the gateway lacks something stays in that database.
                 let make = |stored: Stored, cause| {
