@@ -40,6 +40,7 @@ mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
+mod face_terminal;
 mod gate;
 mod hostile_camera;
 mod import;

@@ -13,7 +13,8 @@ use crate::{
     status::{Remedy, Status},
     uplink::{
         self, Certificate, CertificateOf, Found, Note, Reached, Talk, Target, UpstreamState,
-        Without, profiles::Unusable,
+        Without,
+        profiles::{Dialect, Unusable, face_terminal::FaceTerminal},
     },
 };
 
@@ -169,9 +170,13 @@ fn authority(lines: &mut Lines, upstream: &Upstream) {
         );
     }
     if upstream.ack == Ack::Platform {
-        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
-                       nothing about the platform; set command_key";
-        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
+        // A terminal's acknowledgement has no signature.
+        let remedy = if upstream.profile == FaceTerminal::WORD { "" } else { "; set command_key" };
+        let warning = format!(
+            "not signed: they count only up to what the broker has acknowledged, and prove nothing \
+             about the platform{remedy}"
+        );
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning);
     }
 }
 

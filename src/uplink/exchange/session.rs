@@ -557,6 +557,7 @@ impl<'a> Session<'a> {
         let (store, name) = (context.store.clone(), self.rows.upstream.name.clone());
         let (origin, profile) = (context.origin.clone(), self.rows.profile.clone());
         let dir = context.storage_dir.clone();
+        let at_ms = context.clock.stamp().wall_ms;
         let sealed = store.clone();
         let read = store.read(move |tx| {
             let maker = Maker {
@@ -564,6 +565,7 @@ impl<'a> Session<'a> {
                 origin: &origin,
                 upstream: &name,
                 store: &sealed,
+                at_ms,
                 tx,
                 dates: std::cell::OnceCell::new(),
             };

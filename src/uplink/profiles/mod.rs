@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod face_terminal;
 mod message;
 pub mod national;
 pub mod native;
@@ -27,8 +28,11 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] =
-    &[registered::<native::Native>(), registered::<national::National>()];
+const PROFILES: &[Registered] = &[
+    registered::<native::Native>(),
+    registered::<face_terminal::FaceTerminal>(),
+    registered::<national::National>(),
+];
 
 /// A profile in the list.
 struct Registered {
