@@ -8,7 +8,9 @@ use super::refusal::{Refusal, Wrong};
 use crate::{
     config::CommandLevel,
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
-    services::{Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
+    services::{
+        Enroll, Failure, IfKnown, ListedWorker, PHOTOS_MAX, Photo, Release, Remove, SetState,
+    },
     uplink::profiles::native::command::shown,
     vision::Format,
     words::day,
@@ -27,23 +29,42 @@ pub(super) const RESEND_MAX: u64 = 10_000;
 
 /// A command's verb with its arguments.
 pub(super) enum Verb {
-    Upsert { enroll: Box<Enroll>, photos: Vec<Vec<u8>> },
+    Upsert {
+        enroll: Box<Enroll>,
+        photos: Vec<Vec<u8>>,
+    },
     SetState(SetState),
     Remove(Remove),
     Digest,
-    Page { after: Option<WorkerId>, limit: u64 },
+    Page {
+        after: Option<WorkerId>,
+        limit: u64,
+    },
     Release(Release),
-    Resend { from: u64, to: u64 },
+    Resend {
+        from: u64,
+        to: u64,
+    },
     Status,
+    /// A part of the platform's list of workers. The gateway asked for it. `enrolls`: unknown workers
+    /// are enrolled, and wait for a person.
+    Listed {
+        workers: Vec<ListedWorker>,
+        enrolls: bool,
+    },
 }
+
+/// Maximum number of workers of a list in one command.
+const LISTED_MAX: usize = 100;
 
 /// Returns the level of commands that a verb needs; `None` for an unknown verb.
 pub(super) fn level(verb: &str) -> Option<CommandLevel> {
     match verb {
-        "roster.digest" | "attendance.resend" | "status.now" => Some(CommandLevel::Status),
-        "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page" => {
-            Some(CommandLevel::Roster)
+        "roster.digest" | "attendance.resend" | "status.now" | "workers.numbered" => {
+            Some(CommandLevel::Status)
         }
+        "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page"
+        | "workers.listed" => Some(CommandLevel::Roster),
         "lane.release" => Some(CommandLevel::All),
         _ => None,
     }
@@ -83,6 +104,9 @@ impl Verb {
                 to: args.number("to")?.ok_or_else(|| missing("to"))?,
             },
             "status.now" => Verb::Status,
+            "workers.listed" | "workers.numbered" => {
+                Verb::Listed { workers: args.workers()?, enrolls: verb == "workers.listed" }
+            }
             unknown => return Err(Refusal::UnknownVerb(shown(unknown)).into()),
         };
         args.end()?;
@@ -104,9 +128,15 @@ impl Verb {
         }
     }
 
-    /// Returns whether the verb only reads. A repetition of it is carried out again.
+    /// Returns whether the verb only reads, or states what the platform has. A repetition of it is
+    /// carried out again.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status)
+        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status | Verb::Listed { .. })
+    }
+
+    /// Returns whether the verb comes only as the answer to a question of the gateway.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Verb::Listed { .. })
     }
 
     /// Returns whether the verb is carried out while the clock is not trusted: it admits no one,
@@ -114,7 +144,12 @@ impl Verb {
     pub(super) fn needs_no_clock(&self) -> bool {
         match self {
             Verb::SetState(SetState { state, .. }) => *state != State::Active,
-            Verb::Remove(_) | Verb::Digest | Verb::Resend { .. } | Verb::Status => true,
+            // A listed worker waits for a person.
+            Verb::Remove(_)
+            | Verb::Digest
+            | Verb::Resend { .. }
+            | Verb::Status
+            | Verb::Listed { .. } => true,
             Verb::Upsert { .. } | Verb::Page { .. } | Verb::Release(_) => false,
         }
     }
@@ -235,6 +270,14 @@ impl Args {
             }
         };
         list.iter().enumerate().map(one).collect()
+    }
+
+    fn workers(&mut self) -> Result<Vec<ListedWorker>, Failure> {
+        let list = self.take("workers").map(serde_json::from_value::<Vec<ListedWorker>>);
+        match list {
+            Some(Ok(list)) if list.len() <= LISTED_MAX => Ok(list),
+            _ => Err(invalid("workers", Wrong::NoWorkers { most: LISTED_MAX })),
+        }
     }
 
     fn end(self) -> Result<(), Failure> {

@@ -69,6 +69,11 @@ pub(super) async fn carry_out(
         Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
         Verb::Status => Ok(compact(services, &by.user).await),
+        Verb::Listed { workers, enrolls } => {
+            let listed = services.listed(workers, enrolls, by.clone()).await?;
+            services.commands.count(&by.user, |c| c.commands_failed += listed.refused);
+            to_result(listed)
+        }
     }
 }
 

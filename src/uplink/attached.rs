@@ -1,7 +1,5 @@
 //! Opens what a platform's records carry besides: the ID number, the number at the platform.
 
-use rusqlite::{OptionalExtension, params};
-
 use super::{profiles::Attached, rows::Maker};
 use crate::{attendance::Record, roster};
 
@@ -19,10 +17,7 @@ pub(super) fn attached(maker: &Maker<'_>, record: &Record) -> Attached {
         }
     }
     if needs.code {
-        let query = "SELECT code FROM platform_code WHERE upstream = ?1 AND worker = ?2";
-        let found = maker.tx.prepare_cached(query).and_then(|mut query| {
-            query.query_row(params![maker.upstream, record.worker], |row| row.get(0)).optional()
-        });
+        let found = roster::number_at(maker.tx, maker.upstream, &record.worker);
         attached.code = found.unwrap_or_else(|error| {
             tracing::error!(%error, "the numbers of a platform cannot be read");
             None

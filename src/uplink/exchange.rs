@@ -19,7 +19,7 @@ use self::session::Session;
 use super::{
     authority::Authority,
     delivery::Delivery,
-    link::{Asked, Context},
+    link::{Asked, Context, LinkError},
     mqtt::jittered,
     profiles::{Profile, Talk},
     rows::Rows,
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     config::Upstream,
-    supervision::{Backoff, caught},
+    supervision::{Backoff, Refusals, caught},
 };
 
 /// Maximum number of rows that wait for a platform's verdict. Beyond it no further row is sent.
@@ -46,7 +46,7 @@ pub(super) async fn run(
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
     let safety = Arc::new(Safety::new(&upstream.tls()));
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut logins) = (Backoff::default(), Refusals::default());
     let mut retries_refused = true;
     loop {
         let began = context.clock.monotonic();
@@ -68,6 +68,14 @@ pub(super) async fn run(
             return;
         }
         let now = context.clock.monotonic();
+        if state.borrow().connected {
+            logins.over();
+        }
+        let login = matches!(&ended, Err(LinkError::Connection { cause, .. }) if cause.is_login());
+        let pause = match login {
+            true => logins.refused(),
+            false => jittered(backoff.after(now.since(began))),
+        };
         let error = ended.err().map(|e| e.to_string());
         if state.borrow().connected || state.borrow().last_error != error {
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
@@ -79,8 +87,9 @@ pub(super) async fn run(
             s.connected = false;
             s.last_error = error;
             s.certificates = safety.certificates();
+            s.next_try = login.then(|| now + pause);
+            s.sessions_down = Vec::new();
         });
-        let pause = jittered(backoff.after(now.since(began)));
         let rest = sleep(pause);
         tokio::pin!(rest);
         loop {

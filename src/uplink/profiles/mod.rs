@@ -9,6 +9,7 @@
 pub mod native;
 pub mod profile;
 pub mod talk;
+pub mod tcp843;
 
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] = &[registered::<native::Native>()];
+const PROFILES: &[Registered] = &[registered::<native::Native>(), registered::<tcp843::Tcp843>()];
 
 /// A profile in the list.
 struct Registered {
