@@ -29,8 +29,6 @@ use crate::{
     },
 };
 
-/// Interval between looks at what is due without a row.
-const TICK: Duration = Duration::from_secs(1);
 /// Interval between transactions that strike off rows.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// Shortest and longest pause between two inquiries for one verdict. It doubles.
@@ -75,6 +73,8 @@ pub(super) struct Session<'a> {
     /// Rows that go alone, because a call with others was refused as a whole.
     alone: BTreeSet<u64>,
     upkeep_due: bool,
+    /// Interval between looks at what is due without a row.
+    tick: Duration,
     heard: std::collections::VecDeque<Vec<u8>>,
     /// The answer to the command that is being carried out. The next command waits for it.
     answered: Option<oneshot::Receiver<Vec<u8>>>,
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         rows: Rows<'a>,
         authority: Arc<Authority>,
         wire: Box<dyn Wire>,
-        safety: Arc<Safety>,
+        (safety, tick): (Arc<Safety>, Duration),
     ) -> Session<'a> {
         Session {
             rows,
@@ -100,6 +100,7 @@ impl<'a> Session<'a> {
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
             upkeep_due: false,
+            tick,
             heard: Default::default(),
             answered: None,
             earlier_rests: false,
@@ -172,7 +173,7 @@ impl<'a> Session<'a> {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let [mut tick, mut strike] = [TICK, STRIKE_EVERY].map(every);
+        let [mut tick, mut strike] = [self.tick, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         loop {
             self.pass_on();
