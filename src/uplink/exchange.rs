@@ -102,6 +102,7 @@ async fn run_over(
             s.connected = false;
             s.last_error = error;
             s.certificates = safety.certificates();
+            s.sessions_down.clear();
         });
         let pause = jittered(backoff.after(now.since(began)));
         let rest = sleep(pause);

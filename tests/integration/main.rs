@@ -63,6 +63,7 @@ mod shipped;
 mod slow_box;
 mod structure;
 mod supervision;
+mod tcp843;
 mod timesheet;
 mod tls;
 mod turnstile;
