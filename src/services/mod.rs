@@ -26,6 +26,7 @@
 //! | `pending` | what came from afar: shows, confirms and rejects it |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
+//! | `listed` | takes a platform's list of workers, with their numbers there |
 //! | `lanes` | releases by hand, and the lanes' modes |
 //! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
@@ -53,6 +54,7 @@ mod failure;
 mod history;
 mod lanes;
 mod likeness;
+mod listed;
 mod live;
 mod pending;
 mod photo;
@@ -90,6 +92,7 @@ pub use self::{
     failure::{Code, Failure},
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
+    listed::{Listed, ListedWorker},
     pending::{Confirm, Confirmed, WaitingItem, WaitingQuery, WaitingWorker},
     photo::{PassageAsked, PassagePhoto},
     reading::Readings,

@@ -65,6 +65,7 @@ mod shipped;
 mod slow_box;
 mod structure;
 mod supervision;
+mod tcp843;
 mod timesheet;
 mod tls;
 mod turnstile;
