@@ -346,7 +346,7 @@ fn heartbeats_without_an_answer_and_forgotten_logins_begin_a_new_session() {
     let mut platform = Platform::of(&site, &["--bcc", "hex", "--version", "3"]);
     reaches(&site, &platform);
     site.configure(|c| {
-        c.its("bcc", "hex").its("version", 3).its("heartbeat_s", 1).its("whitelist_s", 3600)
+        c.its("bcc", "hex").its("version_byte", 3).its("heartbeat_s", 1).its("whitelist_s", 3600)
     });
     platform.start();
     let daemon = site.start();
@@ -384,7 +384,7 @@ fn a_list_of_a_thousand_is_enrolled_while_the_gate_works() {
     reaches(&site, &platform);
     site.configure(|c| {
         let means: toml::Table = [("manual".to_owned(), 9.into())].into_iter().collect();
-        let c = c.its("version", 5).its("commands", "roster").its("whitelist_s", 3600);
+        let c = c.its("version_byte", 5).its("commands", "roster").its("whitelist_s", 3600);
         c.its("means", means)
     });
     let _daemon = site.start();

@@ -324,7 +324,7 @@ impl Dialogue for Session {
         if self.list_is_due(moment.at) {
             let since = {
                 let mut times = self.times();
-                times.next = moment.at.checked_add(LIST_AGAIN).ok();
+                times.next = moment.at.checked_add(LIST_AGAIN.min(self.terms.list_every)).ok();
                 times.last.filter(|_| self.terms.whitelist == Whitelist::Changes)
             };
             let since = since.map_or([0xff; 7], |since| bcd(since, &self.terms.timezone));

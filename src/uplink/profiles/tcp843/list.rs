@@ -102,11 +102,6 @@ impl Parts {
         self.count += 1;
         Ok((self.count >= parts).then(|| std::mem::take(self).bytes))
     }
-
-    /// Returns whether some parts have come, and others have not.
-    pub fn is_begun(&self) -> bool {
-        self.count > 0
-    }
 }
 
 /// Returns the workers of a list, and the number of entries that are illegible and passed over: a

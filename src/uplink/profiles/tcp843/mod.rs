@@ -59,7 +59,7 @@ pub struct Keys {
     session: Vec<DeviceKeys>,
     /// The version byte.
     #[serde(default = "one")]
-    version: u8,
+    version_byte: u8,
     /// How the check byte is computed.
     #[serde(default)]
     bcc: Bcc,
@@ -231,8 +231,8 @@ impl Dialect for Tcp843 {
                            has a number: write \"status\" or \"roster\", or whitelist = \"off\"";
             return wrong("commands", problem);
         }
-        if ![1, 3, 5].contains(&keys.version) {
-            return wrong("version", "must be 1, 3 or 5");
+        if ![1, 3, 5].contains(&keys.version_byte) {
+            return wrong("version_byte", "must be 1, 3 or 5");
         }
         for (key, value, most) in [
             ("heartbeat_s", keys.heartbeat_s, 3600),
@@ -248,11 +248,11 @@ impl Dialect for Tcp843 {
         const FORM: &str = "must be 1 to 32 letters, digits and signs of ASCII";
         let Some(vendor) = padded(vendor.trim()) else { return wrong("vendor_code", FORM) };
         let devices = devices(keys.session)?;
-        let name = if keys.version == 5 { 50 } else { 10 };
+        let name = if keys.version_byte == 5 { 50 } else { 10 };
         let form = Form { bcc: keys.bcc, names: keys.names, name };
         let seconds = |s: u64| SignedDuration::from_secs(i64::try_from(s).unwrap_or(i64::MAX));
         let terms = Terms {
-            version: keys.version,
+            version: keys.version_byte,
             form,
             numbered: keys.session_id,
             heartbeat_s: keys.heartbeat_s,

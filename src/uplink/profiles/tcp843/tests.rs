@@ -111,7 +111,7 @@ fn a_supplement_goes_over_a_session_of_its_direction_and_a_passage_of_no_one_sta
 fn wrong_keys_are_refused_by_name() {
     for (keys, key, expected) in [
         ("session = []", "session", "must occur 1 to 64 times"),
-        (&*format!("{TWO}version = 2"), "version", "must be 1, 3 or 5"),
+        (&*format!("{TWO}version_byte = 2"), "version_byte", "must be 1, 3 or 5"),
         (&*format!("{TWO}heartbeat_s = 0"), "heartbeat_s", "must be from 1 to 3600 seconds"),
         (&*format!("{TWO}answer_s = 601"), "answer_s", "must be from 1 to 600 seconds"),
         (&*format!("{TWO}whitelist_s = 0"), "whitelist_s", "must be from 1 to 604800 seconds"),
@@ -169,7 +169,7 @@ proptest::proptest! {
         photo in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..300),
     ) {
         let bcc = if hex_digits { Bcc::Hex } else { Bcc::Bytes };
-        let keys = format!("{TWO}version = {version}\nbcc = \"{bcc}\"");
+        let keys = format!("{TWO}version_byte = {version}\nbcc = \"{bcc}\"");
         let profile = made(&keys).unwrap();
         let attached = Attached {
             code: Some(code.to_string()),

@@ -86,7 +86,7 @@ fn a_list_in_parts_is_put_together_and_bounded() {
             let done = parts.add(Bcc::Bytes, &frame(first + n, 3, sealed(&[n as u8; 5]))).unwrap();
             let whole = [[0; 5], [1; 5], [2; 5]].concat();
             assert_eq!(done, (n == 2).then_some(whole), "counted from {first}");
-            assert_eq!(parts.is_begun(), n < 2);
+            assert_eq!(parts.count > 0, n < 2);
         }
     }
     let mut parts = Parts::default();
