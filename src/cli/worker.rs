@@ -5,6 +5,7 @@ mod confirm;
 mod enroll;
 pub(super) mod file;
 mod import;
+mod qr;
 mod sheet;
 
 use std::process::ExitCode;
@@ -18,7 +19,8 @@ use crate::{
     control::Request,
     roster::{Consent, Purpose, State, WaitsWhat, Worker, WorkerId},
     services::{
-        ConsentSet, Remove, Removed, SetConsent, SetState, Update, WorkerQuery, WorkerShown,
+        ConsentSet, MakeCode, Remove, Removed, SetConsent, SetState, Update, WorkerQuery,
+        WorkerShown,
     },
 };
 
@@ -107,6 +109,14 @@ pub(super) enum Command {
   gatehouse worker card W001 --lost 010,06956
   gatehouse worker card W001")]
     Card(card::Card),
+    /// Make a code that opens one passage of a worker within minutes, and show it
+    ///
+    /// The worker holds the code, on paper or on a phone, to a reader that accepts qr. The clock of
+    /// the gateway must be synchronised.
+    #[command(after_help = "Examples:
+  gatehouse worker qr W001
+  gatehouse worker qr W001 --minutes 30 --json")]
+    Qr(MakeCode),
     /// Remove a worker from the roster. Templates and photos are erased at once; attendance stays
     #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
     Remove(Remove),
@@ -145,6 +155,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             set_state(context, SetState { id, state: State::Active, reason }).await?;
         }
         Command::Card(card) => card::run(context, card).await?,
+        Command::Qr(asked) => qr::run(context, asked).await?,
         Command::Remove(remove) => {
             let removed: Removed = context.ask(&Request::Remove(remove)).await?;
             context.print(&removed, |Removed { id, .. }| {

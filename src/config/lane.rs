@@ -11,7 +11,7 @@ use super::{
     written::Written,
 };
 use crate::{
-    reader::{Reader, ReaderDriver},
+    reader::{Given, Reader, ReaderDriver},
     turnstile::{
         TurnstileDriver, drivers,
         settings::{FireSignal, Keys, OF_THE_LANE},
@@ -123,7 +123,28 @@ fn complete_reader(reader: &mut Reader, written: &Written<'_>, at: &str) -> Chec
     if reader.driver != ReaderDriver::Line && written.has(&key) {
         return wrong(key, "belongs to driver = \"line\"; the other drivers have one format");
     }
+    check_accept(reader, at)?;
     written.absolute(&mut reader.port);
+    Ok(())
+}
+
+/// Checks that the reader can give what it may give.
+fn check_accept(reader: &Reader, at: &str) -> Checked<()> {
+    let Some(accept) = &reader.accept else { return Ok(()) };
+    let (key, driver) = (format!("{at}.accept"), reader.driver);
+    let list = |all: &[Given]| all.iter().map(|g| format!("{:?}", g.word())).collect::<Vec<_>>();
+    let gives = list(driver.gives()).join(", ");
+    if accept.is_empty() {
+        return wrong(key, format!("is empty; the driver {driver} gives {gives}"));
+    }
+    if let Some(never) = accept.iter().find(|given| !driver.gives().contains(given)) {
+        return wrong(key, format!("{:?}: the driver {driver} gives {gives}", never.word()));
+    }
+    if accept.contains(&Given::Card) && accept.contains(&Given::QrStatic) {
+        let message = "\"card\" and \"qr_static\" exclude each other: a line with a number does not \
+                       say which it is";
+        return wrong(key, message);
+    }
     Ok(())
 }
 

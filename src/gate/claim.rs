@@ -12,7 +12,7 @@ use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
     ledger::{Actor, Evidence, Flag},
-    roster::{Day, Person, Worker, WorkerId},
+    roster::{Day, Person, UsedCode, Worker, WorkerId},
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -64,6 +64,8 @@ pub struct Claim {
     pub roster_version: u64,
     pub today: Day,
     pub photo: Option<PassagePhoto>,
+    /// The code that the grant uses up.
+    pub code: Option<UsedCode>,
 }
 
 /// Input of a lane from a camera or a reader.

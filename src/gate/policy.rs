@@ -94,6 +94,16 @@ words! {
         CardUnknown = "card_unknown",
         /// The worker lost the card.
         CardLost = "card_lost",
+        /// The code is for another gateway.
+        CodeElsewhere = "code_elsewhere",
+        /// The code is damaged or forged, or its worker is not on the roster.
+        CodeUnknown = "code_unknown",
+        /// The code's time is over, has not come, or is too long.
+        CodeExpired = "code_expired",
+        /// The code was used before.
+        CodeUsed = "code_used",
+        /// The clock is not synchronised, so that the age of a code is not known.
+        ClockNotTrusted = "clock_not_trusted",
         /// The lane is closed for entry.
         LaneClosed = "lane_closed",
     }

@@ -1,6 +1,7 @@
 //! The task of one reader: makes claims of the cards that it reads.
 //!
-//! In: a reader's readings, and the roster's snapshot. Out: claims for the lane.
+//! In: a reader's readings, the roster's snapshot, and the codes that were used. Out: claims for the
+//! lane.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,15 +11,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     claim::{Claim, Presented},
+    codes::Codes,
     policy::Reason,
 };
 use crate::{
     clock::{Clock, LastTrusted, Monotonic},
     config::Direction,
     ledger::{CardEvidence, Evidence, Flag},
-    reader::{Heard, Reading},
-    roster::{self, Day, Roster, TokenKind},
-    store::Sealer,
+    reader::{Code, Given, Heard, Reading},
+    roster::{self, Day, Roster, TokenKind, UsedCode, Worker},
+    store::{Store, StoreError},
 };
 
 /// Interval between two claims of a card that stays on the reader.
@@ -41,8 +43,10 @@ pub struct ReaderFeed {
 pub struct Desk {
     /// The roster's snapshot.
     pub roster: watch::Receiver<Arc<Roster>>,
-    /// Makes the keyed hash of a number.
-    pub sealer: Arc<Sealer>,
+    /// Makes the keyed hash of a number, and knows the codes that were used.
+    pub store: Store,
+    /// Says which codes count.
+    pub codes: Arc<Codes>,
     /// Gives the date.
     pub clock: Arc<dyn Clock>,
     /// The last time at which the wall clock was trusted.
@@ -68,50 +72,55 @@ async fn present(mut feed: ReaderFeed, desk: Desk) {
             continue;
         }
         before = Some((shown, at));
-        let claim = desk.claim(&feed, shown, at);
+        let claim = desk.claim(&feed, &heard, shown, at).await;
         if feed.lane.send(Presented::Claim(claim)).await.is_err() {
             return;
         }
     }
 }
 
-/// The keyed hash of a card's number.
+/// What was presented: the keyed hash of a card's number, or the hash of a code.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Shown {
-    Card([u8; 32]),
-    IdCard([u8; 32]),
+struct Shown {
+    given: Given,
+    hash: [u8; 32],
 }
+
+/// The worker or the reason why there is none, the flags, and the code that the grant uses up.
+type Holder = (Result<Arc<Worker>, Reason>, Vec<Flag>, Option<UsedCode>);
 
 impl Desk {
     fn shown(&self, heard: &Heard) -> Option<Shown> {
-        match heard {
-            Heard::Card(number) => Some(Shown::Card(roster::card_lookup(&self.sealer, *number))),
-            Heard::IdCard(card) => {
-                Some(Shown::IdCard(roster::id_card_lookup(&self.sealer, &card.number)))
-            }
-            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => None,
-        }
+        let sealer = self.store.sealer();
+        let hash = match heard {
+            Heard::Card(number) | Heard::QrNumber(number) => roster::card_lookup(sealer, *number),
+            Heard::Code(code) => code.id(),
+            Heard::IdCard(card) => roster::id_card_lookup(sealer, &card.number),
+            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => return None,
+        };
+        Some(Shown { given: Given::of(heard)?, hash })
     }
 
-    fn claim(&self, feed: &ReaderFeed, shown: Shown, captured: Monotonic) -> Claim {
+    async fn claim(
+        &self,
+        feed: &ReaderFeed,
+        heard: &Heard,
+        shown: Shown,
+        captured: Monotonic,
+    ) -> Claim {
         let roster = self.roster.borrow().clone();
-        let (Shown::Card(lookup) | Shown::IdCard(lookup)) = shown;
-        let (who, flags) = match roster.holder(&lookup) {
-            // A lost card opens no entry. I15: it denies no exit, and the record says so.
-            Some((_, TokenKind::LostCard)) if feed.direction == Direction::Entry => {
-                (Err(Reason::CardLost), Vec::new())
-            }
-            Some((worker, TokenKind::LostCard)) => (Ok(worker.clone()), vec![Flag::CARD_LOST]),
-            Some((worker, TokenKind::IdCard | TokenKind::Card)) => (Ok(worker.clone()), Vec::new()),
-            None => (Err(Reason::CardUnknown), Vec::new()),
+        let (who, flags, code) = match heard {
+            Heard::Code(code) => self.coded(&roster, code, feed.direction).await,
+            _ => held(&roster, &shown.hash, feed.direction),
         };
-        let evidence = CardEvidence { reader: feed.name.clone(), commitment: lookup };
+        let evidence = CardEvidence { reader: feed.name.clone(), commitment: shown.hash };
         Claim {
             direction: feed.direction,
             who,
-            evidence: vec![match shown {
-                Shown::Card(_) => Evidence::Card(evidence),
-                Shown::IdCard(_) => Evidence::IdCard(evidence),
+            evidence: vec![match shown.given {
+                Given::Card => Evidence::Card(evidence),
+                Given::Qr | Given::QrStatic => Evidence::Qr(evidence),
+                Given::IdCard => Evidence::IdCard(evidence),
             }],
             flags,
             visit: None,
@@ -119,8 +128,46 @@ impl Desk {
             roster_version: roster.version(),
             today: Day::at(self.clock.stamp(), &self.last_trusted, &self.timezone),
             photo: None,
+            code,
         }
     }
+
+    /// Finds the worker of a code.
+    async fn coded(&self, roster: &Roster, code: &Code, direction: Direction) -> Holder {
+        let (worker, flags) = match self.codes.judge(code, direction, self.clock.stamp()) {
+            Ok(counts) => counts,
+            Err(reason) => return (Err(reason), Vec::new(), None),
+        };
+        let id = code.id();
+        let used = self.store.read(move |tx| Ok::<_, StoreError>(roster::was_used(tx, &id)?)).await;
+        match used {
+            Ok(true) => return (Err(Reason::CodeUsed), Vec::new(), None),
+            Ok(false) => {}
+            // The grant's own commit looks again.
+            Err(error) => tracing::warn!(%error, "it is not known yet whether a code was used"),
+        }
+        match roster.worker(&worker) {
+            Some(worker) => {
+                let used = UsedCode { id, expires: code.says().expires };
+                (Ok(worker.clone()), flags, Some(used))
+            }
+            None => (Err(Reason::CodeUnknown), Vec::new(), None),
+        }
+    }
+}
+
+/// Finds the worker of a card.
+fn held(roster: &Roster, lookup: &[u8; 32], direction: Direction) -> Holder {
+    let (who, flags) = match roster.holder(lookup) {
+        // A lost card opens no entry. I15: it denies no exit, and the record says so.
+        Some((_, TokenKind::LostCard)) if direction == Direction::Entry => {
+            (Err(Reason::CardLost), Vec::new())
+        }
+        Some((worker, TokenKind::LostCard)) => (Ok(worker.clone()), vec![Flag::CARD_LOST]),
+        Some((worker, TokenKind::IdCard | TokenKind::Card)) => (Ok(worker.clone()), Vec::new()),
+        None => (Err(Reason::CardUnknown), Vec::new()),
+    };
+    (who, flags, None)
 }
 
 #[cfg(test)]

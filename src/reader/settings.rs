@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::CardFormat;
+use super::{CardFormat, Heard};
 use crate::{
     turnstile::{
         Direction,
@@ -22,6 +22,44 @@ words! {
         Rdm6300 = "rdm6300",
         /// The SAM of a reader of resident identity cards.
         IdCard = "id-card",
+    }
+}
+
+words! {
+    /// What a reader may give.
+    pub enum Given {
+        /// The number of a card.
+        Card = "card",
+        /// A signed code, in QR.
+        Qr = "qr",
+        /// A number in QR that does not change, as on a printed badge.
+        QrStatic = "qr_static",
+        /// A resident identity card.
+        IdCard = "id_card",
+    }
+}
+
+impl Given {
+    /// Returns the kind of what was read; `None` if nothing was presented.
+    pub fn of(heard: &Heard) -> Option<Given> {
+        match heard {
+            Heard::Card(_) => Some(Given::Card),
+            Heard::Code(_) => Some(Given::Qr),
+            Heard::QrNumber(_) => Some(Given::QrStatic),
+            Heard::IdCard(_) => Some(Given::IdCard),
+            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => None,
+        }
+    }
+}
+
+impl ReaderDriver {
+    /// Returns what a reader with this driver can give.
+    pub fn gives(self) -> &'static [Given] {
+        match self {
+            ReaderDriver::Line => &[Given::Card, Given::Qr, Given::QrStatic],
+            ReaderDriver::Rdm6300 => &[Given::Card],
+            ReaderDriver::IdCard => &[Given::IdCard],
+        }
     }
 }
 
@@ -43,6 +81,9 @@ pub struct Reader {
     /// How it spells the number of a card; only for `line`.
     #[serde(default)]
     pub card_format: CardFormat,
+    /// What it may give; by default all that its driver can, but no static number in QR.
+    #[serde(default)]
+    pub accept: Option<Vec<Given>>,
 }
 
 fn baud<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -50,6 +91,14 @@ fn baud<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Err
 }
 
 impl Reader {
+    /// Returns whether it may give this.
+    pub fn accepts(&self, given: Given) -> bool {
+        match &self.accept {
+            Some(accept) => accept.contains(&given),
+            None => given != Given::QrStatic && self.driver.gives().contains(&given),
+        }
+    }
+
     /// Returns its serial line.
     pub fn line(&self) -> SerialLine {
         let usual = if self.driver == ReaderDriver::IdCard { 115_200 } else { 9600 };

@@ -10,7 +10,7 @@ use tokio::{
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Heard, Reader};
+use super::{Given, Heard, Reader};
 use crate::{
     clock::{Clock, Monotonic},
     supervision::{Backoff, caught},
@@ -195,7 +195,13 @@ impl Task {
                     state.last_unreadable = Some((what, at));
                 });
             }
-            heard @ (Heard::Card(_) | Heard::IdCard(_)) => {
+            heard if Given::of(&heard).is_some_and(|given| !self.reader.accepts(given)) => {
+                self.works();
+                let given = Given::of(&heard).map_or("", Given::word);
+                let what = format!("{given}, which accept does not list: it opens nothing here");
+                self.hears(Heard::Unreadable(what), at);
+            }
+            heard @ (Heard::Card(_) | Heard::Code(_) | Heard::QrNumber(_) | Heard::IdCard(_)) => {
                 self.works();
                 let dropped = self.readings.try_send(Reading { heard, at }).is_err();
                 self.state.send_modify(|state| {

@@ -28,6 +28,8 @@ words! {
         Removed = "removed",
         /// The worker lost the card. It opens no entry.
         Lost = "lost",
+        /// A code in QR was made for the worker.
+        Code = "code",
     }
 }
 
@@ -60,7 +62,9 @@ pub fn change_card(
         Some((other, lost)) if other != id.as_str() => {
             return Err(match change {
                 CardChange::Added => RosterError::CardTaken { other: other.parse()?, lost },
-                CardChange::Removed | CardChange::Lost => RosterError::NoSuchCard(id.clone()),
+                CardChange::Removed | CardChange::Lost | CardChange::Code => {
+                    RosterError::NoSuchCard(id.clone())
+                }
             });
         }
         own => own.map(|(_, lost)| lost),
@@ -70,6 +74,7 @@ pub fn change_card(
         Ok(tx.query_row(sql, params![id.as_str(), lost], |row| row.get(0))?)
     };
     match (change, own) {
+        (CardChange::Code, _) => return Err(RosterError::NoSuchCard(id.clone())),
         (CardChange::Added, Some(false)) | (CardChange::Lost, Some(true)) => {
             return Err(RosterError::CardUnchanged { id: id.clone(), change });
         }

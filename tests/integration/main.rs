@@ -23,6 +23,7 @@ mod camera;
 mod camera_dialects;
 mod chain;
 mod clock;
+mod codes;
 mod commands;
 mod config;
 mod consent;

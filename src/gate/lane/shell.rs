@@ -14,7 +14,7 @@ use crate::{
         passage::{Action, Answered, Event, Machine},
     },
     ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
-    roster,
+    roster::{self, CodeRefused},
     store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -135,7 +135,7 @@ impl Shell<'_> {
         self.tell(|| Happening::of_action(&action));
         let lane = self.lane.name.clone();
         match action {
-            Action::Commit { passage, body, photo } => {
+            Action::Commit { passage, body, photo, code } => {
                 failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
                     Body::Grant(Grant { person, direction, evidence, .. }) => {
@@ -159,7 +159,12 @@ impl Shell<'_> {
                         }
                         Some(Done::Passage(Event::Committed { passage, result }))
                     },
-                    move |ledger, tx, stamp| decided(ledger, tx, stamp, body),
+                    move |ledger, tx, stamp| {
+                        if let Some(code) = code {
+                            roster::use_code(tx, code, stamp)?;
+                        }
+                        decided(ledger, tx, stamp, body)
+                    },
                 );
                 None
             }
@@ -279,12 +284,17 @@ impl Shell<'_> {
                 failpoint::at(format_args!("{kind}.written"));
                 Ok(worked)
             });
-            let result = written.await.map_err(|e: LedgerError| e.to_string());
+            let written = written.await;
+            // Another lane took the same code a moment ago: nothing has failed.
+            let taken = matches!(&written, Err(LedgerError::Code(CodeRefused::Used)));
+            let result = written.map_err(|e: LedgerError| e.to_string());
             match &result {
                 Ok(_) => failpoint::at(format_args!("{kind}.committed")),
                 Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
             }
-            state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            if !taken {
+                state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            }
             if let Some(done) = answer(result) {
                 // If the lane has ended, the next start closes the passage.
                 let _ = results.send(done).await;

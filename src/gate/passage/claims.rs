@@ -131,8 +131,9 @@ impl Machine {
             roster: claim.roster_version,
             photo: claim.photo.as_ref().map(|photo| photo.sha256),
         };
-        let (passage, body, photo) = (fresh, grant.into(), claim.photo);
-        (Taken::Granted, vec![Action::Commit { passage, body, photo }])
+        let (passage, body) = (fresh, grant.into());
+        let (photo, code) = (claim.photo, claim.code);
+        (Taken::Granted, vec![Action::Commit { passage, body, photo, code }])
     }
 
     /// Denies a claim. A repeated denial is recorded once. Denials without a worker have a budget;

@@ -1,9 +1,10 @@
 use super::*;
 use crate::{
     clock::SystemClock,
-    config::Secret,
+    config::{Secret, Storage},
     reader::{CardNumber, IdCard},
-    roster::{Person, Token, Worker},
+    roster::{Person, Token},
+    store,
 };
 
 fn number(text: &str) -> CardNumber {
@@ -20,7 +21,9 @@ fn id_card(number: &str) -> Heard {
 /// A roster of one worker with a card, a lost card and an identity card.
 fn desk() -> (Desk, watch::Sender<Arc<Roster>>) {
     let dir = tempfile::tempdir().unwrap();
-    let sealer = Sealer::load(&Secret::File(dir.path().join("key")), true).unwrap();
+    let config = Storage::usual(dir.path().into(), Secret::File(dir.path().join("key")));
+    let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
+    let sealer = store.sealer().clone();
     let text = |text: &str| text.to_owned();
     let person = Person {
         id: "W001".parse().unwrap(),
@@ -39,7 +42,8 @@ fn desk() -> (Desk, watch::Sender<Arc<Roster>>) {
     let (sender, snapshot) = watch::channel(Arc::new(Roster::new(7, vec![(worker, Vec::new())])));
     let desk = Desk {
         roster: snapshot,
-        sealer: Arc::new(sealer),
+        codes: Arc::new(Codes::new(("P-1".into(), "gate-1".into()), &sealer, None)),
+        store,
         clock: Arc::new(SystemClock::new().unwrap()),
         last_trusted: Arc::new(LastTrusted::new(None)),
         timezone: TimeZone::UTC,
@@ -54,38 +58,39 @@ fn feed(direction: Direction) -> (ReaderFeed, mpsc::Receiver<Presented>, mpsc::S
 }
 
 /// Returns the worker or the reason, and the flags, of the claim of a card.
-fn claimed(
+async fn claimed(
     desk: &Desk,
     direction: Direction,
     heard: &Heard,
 ) -> (Result<String, Reason>, Vec<Flag>) {
     let (feed, ..) = feed(direction);
-    let claim = desk.claim(&feed, desk.shown(heard).unwrap(), Monotonic::from_millis(5));
+    let (shown, at) = (desk.shown(heard).unwrap(), Monotonic::from_millis(5));
+    let claim = desk.claim(&feed, heard, shown, at).await;
     assert_eq!((claim.visit, claim.roster_version), (None, 7));
     (claim.who.map(|worker| worker.person.id.to_string()), claim.flags)
 }
 
-#[test]
-fn a_card_claims_its_worker_and_an_unknown_one_no_worker() {
+#[tokio::test]
+async fn a_card_claims_its_worker_and_an_unknown_one_no_worker() {
     let (desk, _roster) = desk();
     let card = |text| Heard::Card(number(text));
     for direction in Direction::BOTH {
         let known = (Ok("W001".to_owned()), Vec::new());
-        assert_eq!(claimed(&desk, direction, &card("1001")), known);
-        assert_eq!(claimed(&desk, direction, &id_card("110101199003070011")), known);
+        assert_eq!(claimed(&desk, direction, &card("1001")).await, known);
+        assert_eq!(claimed(&desk, direction, &id_card("110101199003070011")).await, known);
         let unknown = (Err(Reason::CardUnknown), Vec::new());
-        assert_eq!(claimed(&desk, direction, &card("1003")), unknown);
-        assert_eq!(claimed(&desk, direction, &id_card("110101199003070038")), unknown);
+        assert_eq!(claimed(&desk, direction, &card("1003")).await, unknown);
+        assert_eq!(claimed(&desk, direction, &id_card("110101199003070038")).await, unknown);
     }
 }
 
-#[test]
-fn i15_a_lost_card_opens_no_entry_and_denies_no_exit() {
+#[tokio::test]
+async fn i15_a_lost_card_opens_no_entry_and_denies_no_exit() {
     let (desk, _roster) = desk();
     let card = Heard::Card(number("1002"));
-    let entry = claimed(&desk, Direction::Entry, &card);
+    let entry = claimed(&desk, Direction::Entry, &card).await;
     assert_eq!(entry, (Err(Reason::CardLost), Vec::new()));
-    let exit = claimed(&desk, Direction::Exit, &card);
+    let exit = claimed(&desk, Direction::Exit, &card).await;
     assert_eq!(exit, (Ok("W001".to_owned()), vec![Flag::CARD_LOST]));
 }
 

@@ -15,6 +15,7 @@ fn card_of(id: &str, at: u64) -> Claim {
         roster_version: 7,
         today: Day::Today(jiff::civil::date(2026, 11, 22)),
         photo: None,
+        code: None,
     }
 }
 
