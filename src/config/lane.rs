@@ -11,7 +11,7 @@ use super::{
     written::Written,
 };
 use crate::{
-    reader::{Given, Reader, ReaderDriver},
+    reader::{Given, Reader, ReaderDriver, WithFace},
     turnstile::{
         TurnstileDriver, drivers,
         settings::{FireSignal, Keys, OF_THE_LANE},
@@ -67,7 +67,15 @@ pub(super) fn lanes(
         let fire_input = fire_input.and_then(|input| u16::try_from(input).ok());
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         for (j, reader) in table.reader.iter_mut().enumerate() {
-            complete_reader(reader, written, &at(&format!("reader[{j}]")))?;
+            let place = at(&format!("reader[{j}]"));
+            complete_reader(reader, written, &place)?;
+            if reader.with_face == WithFace::Require && !sides.contains(&reader.direction) {
+                let message = format!(
+                    "\"require\" needs a camera of this lane with direction = \"{}\"",
+                    reader.direction
+                );
+                return wrong(format!("{place}.with_face"), message);
+            }
         }
         let (cool_down, cameras, readers) = (table.cool_down_s, table.camera, table.reader);
         let lane = Lane {

@@ -3,26 +3,31 @@
 //! In: a reader's readings, the roster's snapshot, and the codes that were used. Out: claims for the
 //! lane.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    claim::{Claim, Presented},
+    claim::{Claim, FaceBefore, FaceBeside, Presented},
     codes::Codes,
-    policy::Reason,
+    policy::{Likeness, Reason},
+    vision_pool::UNLIKE,
 };
 use crate::{
     clock::{Clock, LastTrusted, Monotonic},
     config::Direction,
-    ledger::{CardEvidence, Evidence, Flag},
-    reader::{Code, Given, Heard, Reading},
-    roster::{self, Day, Roster, TokenKind, UsedCode, Worker},
+    ledger::{CardEvidence, Evidence, FaceEvidence, Flag, Score},
+    reader::{Code, Given, Heard, Reading, WithFace},
+    roster::{self, Day, Purpose, Roster, TokenKind, UsedCode, Worker},
     store::{Store, StoreError},
 };
 
+/// Maximum age of a look at the face beside a card.
+const FACE_WITHIN: Duration = Duration::from_secs(3);
+/// Timeout for a look that a card needs. It is shorter than a decision's life.
+const FACE_WAITS: Duration = Duration::from_secs(2);
 /// Interval between two claims of a card that stays on the reader.
 const HELD_EVERY: Duration = Duration::from_millis(500);
 
@@ -36,6 +41,20 @@ pub struct ReaderFeed {
     pub lane: mpsc::Sender<Presented>,
     /// What the reader reads.
     pub readings: mpsc::Receiver<Reading>,
+    /// What the face at the lane's camera counts.
+    pub with_face: WithFace,
+    /// The camera on the reader's side.
+    pub camera: Option<CameraBeside>,
+}
+
+/// A camera on the side of a reader.
+pub struct CameraBeside {
+    /// The latest good look.
+    pub face: watch::Receiver<Option<FaceBefore>>,
+    /// The embedder's name.
+    pub model: String,
+    /// The kind of the camera.
+    pub kind: &'static str,
 }
 
 /// What the readers of a gateway share.
@@ -72,7 +91,11 @@ async fn present(mut feed: ReaderFeed, desk: Desk) {
             continue;
         }
         before = Some((shown, at));
-        let claim = desk.claim(&feed, &heard, shown, at).await;
+        let mut claim = desk.claim(&feed, &heard, shown, at).await;
+        let worker = claim.who.as_ref().ok().cloned();
+        if let Some(worker) = worker.filter(|_| feed.with_face != WithFace::Off) {
+            claim.face = desk.beside(&mut feed, &worker, at).await;
+        }
         if feed.lane.send(Presented::Claim(claim)).await.is_err() {
             return;
         }
@@ -129,6 +152,44 @@ impl Desk {
             today: Day::at(self.clock.stamp(), &self.last_trusted, &self.timezone),
             photo: None,
             code,
+            face: None,
+        }
+    }
+
+    /// Compares the face at the camera with a worker. Where an entry needs it, waits for a look that
+    /// agrees. `None`: the worker has no template, or no camera is there.
+    async fn beside(
+        &self,
+        feed: &mut ReaderFeed,
+        worker: &Worker,
+        at: Monotonic,
+    ) -> Option<FaceBeside> {
+        let rule = feed.with_face;
+        let camera = feed.camera.as_mut()?;
+        let roster = self.roster.borrow().clone();
+        let withdrawn = worker.consent(&Purpose::Face).is_some_and(|face| !face.is_in_force());
+        if withdrawn || !roster.is_matched(&worker.person.id) {
+            return None;
+        }
+        let needs = rule == WithFace::Require && feed.direction == Direction::Entry;
+        let waits = FACE_WAITS.saturating_sub(self.clock.monotonic().since(at));
+        let mut over = pin!(tokio::time::sleep(if needs { waits } else { Duration::ZERO }));
+        loop {
+            let before = camera.face.borrow_and_update().clone();
+            let seen = before.and_then(|face| {
+                let lately = self.clock.monotonic().since(face.at) <= FACE_WITHIN;
+                let likeness = roster.likeness(&worker.person.id, &face.template);
+                let compared = likeness.map(|likeness| compared(likeness, &face, camera));
+                compared.filter(|_| lately)
+            });
+            let agrees = matches!(&seen, Some((_, Likeness::Like)));
+            if agrees || !needs {
+                return Some(FaceBeside { rule, seen });
+            }
+            tokio::select! {
+                () = &mut over => return Some(FaceBeside { rule, seen }),
+                Ok(()) = camera.face.changed() => {}
+            }
         }
     }
 
@@ -154,6 +215,26 @@ impl Desk {
             None => (Err(Reason::CodeUnknown), Vec::new(), None),
         }
     }
+}
+
+/// Returns the evidence of a face beside a card, and how much it is like the worker.
+fn compared(likeness: f32, face: &FaceBefore, camera: &CameraBeside) -> (FaceEvidence, Likeness) {
+    let threshold = face.threshold.cosine();
+    let evidence = FaceEvidence {
+        score: Score::of(likeness),
+        threshold: Score::of(threshold),
+        margin: None,
+        model: camera.model.clone(),
+        frames: 1,
+        camera: camera.kind.to_owned(),
+        presentation: None,
+    };
+    let likeness = match likeness {
+        likeness if likeness >= threshold => Likeness::Like,
+        likeness if likeness < UNLIKE => Likeness::Unlike,
+        _ => Likeness::Unclear,
+    };
+    (evidence, likeness)
 }
 
 /// Finds the worker of a card.

@@ -154,6 +154,7 @@ impl Visit {
             today: sighting.today,
             photo: sighting.photo.clone(),
             code: None,
+            face: None,
         }
     }
 }

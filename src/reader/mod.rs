@@ -29,7 +29,7 @@ pub use self::{
     code::{Code, CodeKey},
     id_card::IdCard,
     number::{CardFormat, CardNumber},
-    settings::{Given, Reader, ReaderDriver},
+    settings::{Given, Reader, ReaderDriver, WithFace},
     task::{ReaderState, Reading, spawn},
 };
 use crate::clock::Monotonic;

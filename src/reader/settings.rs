@@ -39,6 +39,20 @@ words! {
     }
 }
 
+words! {
+    /// What the face at the lane's camera counts beside a card.
+    #[derive(Default)]
+    pub enum WithFace {
+        /// It is compared and recorded, and decides nothing.
+        #[default]
+        Check = "check",
+        /// It must be the worker's. An exit is never denied.
+        Require = "require",
+        /// It is not compared.
+        Off = "off",
+    }
+}
+
 impl Given {
     /// Returns the kind of what was read; `None` if nothing was presented.
     pub fn of(heard: &Heard) -> Option<Given> {
@@ -84,6 +98,9 @@ pub struct Reader {
     /// What it may give; by default all that its driver can, but no static number in QR.
     #[serde(default)]
     pub accept: Option<Vec<Given>>,
+    /// What the face at the lane's camera counts.
+    #[serde(default)]
+    pub with_face: WithFace,
 }
 
 fn baud<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {

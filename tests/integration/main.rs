@@ -68,6 +68,7 @@ mod timesheet;
 mod tls;
 mod turnstile;
 mod watch;
+mod with_face;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.

@@ -1,9 +1,9 @@
 use super::*;
 use crate::{
     clock::SystemClock,
-    config::{Secret, Storage},
+    config::{MatchThreshold, Secret, Storage},
     reader::{CardNumber, IdCard},
-    roster::{Person, Token},
+    roster::{Consent, Person, Token, enrolment_of},
     store,
 };
 
@@ -51,10 +51,19 @@ fn desk() -> (Desk, watch::Sender<Arc<Roster>>) {
     (desk, sender)
 }
 
+fn feed_of(
+    direction: Direction,
+    lane: mpsc::Sender<Presented>,
+    readings: mpsc::Receiver<Reading>,
+) -> ReaderFeed {
+    let (name, with_face, camera) = ("north-card".into(), WithFace::Check, None);
+    ReaderFeed { name, direction, lane, readings, with_face, camera }
+}
+
 fn feed(direction: Direction) -> (ReaderFeed, mpsc::Receiver<Presented>, mpsc::Sender<Reading>) {
     let (lane, presented) = mpsc::channel(8);
     let (sends, readings) = mpsc::channel(8);
-    (ReaderFeed { name: "north-card".into(), direction, lane, readings }, presented, sends)
+    (feed_of(direction, lane, readings), presented, sends)
 }
 
 /// Returns the worker or the reason, and the flags, of the claim of a card.
@@ -112,4 +121,70 @@ async fn a_card_that_repeats_is_claimed_twice_a_second_at_most() {
     }
     task.await.unwrap();
     assert_eq!(seen, [(0, true), (500, true), (1000, true), (1150, false)]);
+}
+
+/// A desk whose roster has two workers with a face each, the second without consent.
+fn with_faces() -> (Desk, watch::Sender<Arc<Roster>>, [Worker; 2]) {
+    let (mut desk, _) = desk();
+    let face = |n: usize| vec![enrolment_of(n).faces.remove(0).template];
+    let first = enrolment_of(0).worker;
+    let withdrawn = Consent {
+        withdrawn_on: Some(jiff::civil::date(2026, 11, 1)),
+        purpose: Purpose::Face,
+        form: None,
+        given_on: None,
+    };
+    let second = Worker { consents: vec![withdrawn], ..enrolment_of(1).worker };
+    let workers = vec![(first.clone(), face(0)), (second.clone(), face(1))];
+    let (sender, snapshot) = watch::channel(Arc::new(Roster::new(1, workers)));
+    desk.roster = snapshot;
+    (desk, sender, [first, second])
+}
+
+fn look(n: usize, at: Monotonic) -> Option<FaceBefore> {
+    let (template, threshold) =
+        (enrolment_of(n).faces.remove(0).template, MatchThreshold::new(0.5).unwrap());
+    Some(FaceBefore { template, threshold, at })
+}
+
+fn likeness(face: Option<FaceBeside>) -> Option<Option<Likeness>> {
+    face.map(|face| face.seen.map(|(_, likeness)| likeness))
+}
+
+#[tokio::test]
+async fn a_face_is_compared_with_the_cards_worker_and_never_without_consent() {
+    let (desk, _roster, [first, second]) = with_faces();
+    let now = desk.clock.monotonic();
+    let (faces, face) = watch::channel(None);
+    let (mut feed, ..) = feed(Direction::Entry);
+    feed.camera = Some(CameraBeside { face, model: "sface".into(), kind: "v4l2" });
+    assert_eq!(likeness(desk.beside(&mut feed, &first, now).await), Some(None), "no face");
+    faces.send_replace(look(0, now));
+    let own = desk.beside(&mut feed, &first, now).await.unwrap().seen.unwrap();
+    assert_eq!((own.1, own.0.score, &own.0.camera[..]), (Likeness::Like, Score::of(1.0), "v4l2"));
+    faces.send_replace(look(7, now));
+    let other = desk.beside(&mut feed, &first, now).await;
+    assert_eq!(likeness(other), Some(Some(Likeness::Unlike)));
+    assert_eq!(likeness(desk.beside(&mut feed, &second, now).await), None, "no consent");
+    faces.send_replace(look(0, Monotonic::default()));
+    assert_eq!(likeness(desk.beside(&mut feed, &first, now).await), Some(None), "long ago");
+    feed.camera = None;
+    assert_eq!(likeness(desk.beside(&mut feed, &first, now).await), None, "no camera");
+}
+
+#[tokio::test]
+async fn a_card_that_needs_the_face_waits_for_a_look_that_agrees() {
+    let (desk, _roster, [first, _]) = with_faces();
+    let now = desk.clock.monotonic();
+    let (faces, face) = watch::channel(look(7, now));
+    let (mut feed, ..) = feed(Direction::Entry);
+    feed.with_face = WithFace::Require;
+    feed.camera = Some(CameraBeside { face, model: "sface".into(), kind: "v4l2" });
+    let steps_in = async {
+        faces.send_replace(look(8, desk.clock.monotonic()));
+        tokio::task::yield_now().await;
+        faces.send_replace(look(0, desk.clock.monotonic()));
+    };
+    let (found, ()) = tokio::join!(desk.beside(&mut feed, &first, now), steps_in);
+    assert_eq!(likeness(found), Some(Some(Likeness::Like)));
 }
