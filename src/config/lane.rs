@@ -128,8 +128,13 @@ fn complete_reader(reader: &mut Reader, written: &Written<'_>, at: &str) -> Chec
         return wrong(format!("{at}.name"), message);
     }
     let key = format!("{at}.card_format");
-    if reader.driver != ReaderDriver::Line && written.has(&key) {
-        return wrong(key, "belongs to driver = \"line\"; the other drivers have one format");
+    let typed = reader.driver == ReaderDriver::Keyboard;
+    if reader.driver != ReaderDriver::Line && !typed && written.has(&key) {
+        let message = "belongs to driver = \"line\" or \"keyboard\"; the others have one format";
+        return wrong(key, message);
+    }
+    if typed && reader.baud.is_some() {
+        return wrong(format!("{at}.baud"), "a keyboard has no speed; remove this line");
     }
     check_accept(reader, at)?;
     written.absolute(&mut reader.port);

@@ -83,6 +83,7 @@ fn a_reader_accepts_only_what_its_driver_gives_and_a_required_face_needs_a_camer
         ("rdm6300", "accept = [\"qr\"]", "\"qr\": the driver rdm6300 gives \"card\""),
         ("line", "accept = [\"card\", \"qr_static\"]", "exclude each other"),
         ("line", "accept = [\"cards\"]", "lane[0].reader[0].accept"),
+        ("keyboard", "baud = 9600", "a keyboard has no speed"),
         ("line", "with_face = \"require\"", "needs a camera of this lane"),
     ] {
         let refused = refusal(&reader(driver, lines));

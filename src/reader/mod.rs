@@ -1,13 +1,14 @@
-//! Readers of cards at a lane: their frames, and the serial line that each is on.
+//! Readers of cards at a lane: their frames, and the serial line or the input device that each is on.
 //!
-//! In: bytes of a serial line, and time. Out: [`Heard`]: the number of a card, a code, the data of a
-//! resident identity card, or why something could not be read. [`spawn`] touches one serial port;
+//! In: bytes of a serial line or of evdev, and time. Out: [`Heard`]: the number of a card, a code, the data of a
+//! resident identity card, or why something could not be read. [`spawn`] touches one port;
 //! the codecs touch nothing.
 //!
 //! | file | what it reads |
 //! |---|---|
 //! | `line` | lines of text, as Wiegand converters and 13.56 MHz readers send them |
 //! | `code` | signed codes in QR |
+//! | `keyboard` | readers that type, through evdev |
 //! | `text` | what a line of text means: a card, or a code |
 //! | `rdm6300` | frames of the 125 kHz reader RDM6300 |
 //! | `id_card` | resident identity cards, through the SAM of a 二代证 reader |
@@ -18,6 +19,7 @@
 
 pub mod code;
 pub mod id_card;
+mod keyboard;
 pub mod line;
 pub mod number;
 mod rdm6300;
@@ -79,6 +81,7 @@ impl Reader {
         match self.driver {
             ReaderDriver::Line => Box::new(line::Line::new(self.text())),
             ReaderDriver::Rdm6300 => Box::new(rdm6300::Rdm6300::default()),
+            ReaderDriver::Keyboard => Box::new(keyboard::Keyboard::new(self.text())),
             ReaderDriver::IdCard => Box::new(id_card::Sam::default()),
         }
     }

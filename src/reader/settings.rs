@@ -20,6 +20,8 @@ words! {
         Line = "line",
         /// The 125 kHz reader RDM6300.
         Rdm6300 = "rdm6300",
+        /// A USB reader that types, as a keyboard does.
+        Keyboard = "keyboard",
         /// The SAM of a reader of resident identity cards.
         IdCard = "id-card",
     }
@@ -70,7 +72,9 @@ impl ReaderDriver {
     /// Returns what a reader with this driver can give.
     pub fn gives(self) -> &'static [Given] {
         match self {
-            ReaderDriver::Line => &[Given::Card, Given::Qr, Given::QrStatic],
+            ReaderDriver::Line | ReaderDriver::Keyboard => {
+                &[Given::Card, Given::Qr, Given::QrStatic]
+            }
             ReaderDriver::Rdm6300 => &[Given::Card],
             ReaderDriver::IdCard => &[Given::IdCard],
         }
@@ -87,12 +91,12 @@ pub struct Reader {
     pub direction: Direction,
     /// Its protocol.
     pub driver: ReaderDriver,
-    /// Its serial port.
+    /// Its serial port, or its input device.
     pub port: PathBuf,
     /// Bits a second; by default the driver's usual speed.
     #[serde(default, deserialize_with = "baud")]
     pub baud: Option<u32>,
-    /// How it spells the number of a card; only for `line`.
+    /// How it spells the number of a card; only for `line` and `keyboard`.
     #[serde(default)]
     pub card_format: CardFormat,
     /// What it may give; by default all that its driver can, but no static number in QR.
