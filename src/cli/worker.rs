@@ -4,6 +4,7 @@ mod card;
 mod confirm;
 mod enroll;
 pub(super) mod file;
+mod id_card;
 mod import;
 mod qr;
 mod sheet;
@@ -31,7 +32,9 @@ pub(super) enum Command {
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg --photo side.jpg
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
-    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry")]
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry
+  gatehouse worker enroll --id W001 --from-reader /dev/ttyUSB1 --team \"钢筋一班\" \\
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg")]
     Enroll(Box<enroll::EnrollArgs>),
     /// Register many workers from a CSV or XLSX file and a folder of photos
     #[command(after_help = "Examples:

@@ -176,23 +176,18 @@ impl std::fmt::Display for WorkerId {
 }
 
 /// A worker's id, name and work on this site. Each record of the worker repeats them.
-#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The worker's id at this site: 1 to 32 characters of A-Z, a-z, 0-9, -, _ and . An id is never
     /// used again
-    #[arg(long)]
     pub id: WorkerId,
     /// The name, as it is in the ID document
-    #[arg(long)]
     pub name: String,
     /// The team; timesheets are grouped by team
-    #[arg(long)]
     pub team: String,
     /// The labour contractor of the team
-    #[arg(long)]
     pub contractor: String,
     /// The worker's trade: steel fixer, carpenter
-    #[arg(long)]
     pub trade: String,
 }
 

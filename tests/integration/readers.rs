@@ -137,6 +137,48 @@ fn an_identity_card_opens_for_its_worker_and_nothing_else_of_it_is_kept() {
 }
 
 #[test]
+fn an_enrolment_from_a_reader_types_nothing_and_names_what_differs() {
+    let readers = Readers::start("line", "line");
+    let site = &readers.gate.site;
+    let on_card = |name: &str, birth: &str| IdCard {
+        name: name.into(),
+        sex: "1".into(),
+        birth: birth.into(),
+        number: ID.into(),
+        until: "20360101".into(),
+    };
+    let enroll = |id: &str, port: &str, more: &[&str]| {
+        let port = site.path(port);
+        let work = ["--team", "x", "--contractor", "y", "--trade", "z"];
+        let from = ["worker", "enroll", "--id", id, "--from-reader", port.to_str().unwrap()];
+        site.gatehouse(&[&from[..], &work, more].concat())
+    };
+    let mut desk = Reader::plug_in(&site.path("desk"));
+    desk.answer_with(on_card("刘峰", "19900307"));
+    let said = enroll("W001", "desk", &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("lay the worker's identity card on the reader"), "{said:?}");
+    let shown = site.gatehouse(&["worker", "show", "W001"]);
+    for value in ["刘峰", "**************4411 (resident)", "male", "1990-03-07"] {
+        assert!(shown.out.contains(value), "{shown:?} lacks {value}");
+    }
+    let mut other = Reader::plug_in(&site.path("other"));
+    other.answer_with(on_card("刘峰", "19900307"));
+    let differs = enroll("W002", "other", &["--name", "刘锋"]);
+    assert!(differs.code == 1 && differs.err.contains("--name not as on the card"), "{differs:?}");
+    // The daemon checks what the card says, too.
+    let mut damaged = Reader::plug_in(&site.path("damaged"));
+    damaged.answer_with(on_card("刘峰", "19900308"));
+    let differs = enroll("W002", "damaged", &[]);
+    assert!(
+        differs.code == 1 && differs.err.contains("not the one in the ID number"),
+        "{differs:?}"
+    );
+    let missing = enroll("W002", "none", &[]);
+    assert!(missing.code == 1 && missing.err.contains("cannot open"), "{missing:?}");
+}
+
+#[test]
 fn a_suspended_worker_is_denied_entry_by_card_with_the_reason_and_a_removed_ones_card_is_unknown() {
     let mut readers = Readers::start("line", "line");
     enroll(&readers.gate.site, "W001", "刘峰", ID);
