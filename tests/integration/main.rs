@@ -42,6 +42,7 @@ mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
 mod gate;
+mod guard_button;
 mod hostile_camera;
 mod import;
 mod lanes;

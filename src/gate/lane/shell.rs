@@ -10,14 +10,17 @@ use crate::{
     failpoint,
     gate::{
         Refusal,
-        claim::Presented,
-        passage::{Action, Answered, Event, Machine},
+        claim::{ManualRelease, Presented},
+        passage::{Action, Answered, DECISION_LIFE, Event, Machine},
     },
-    ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
+    ledger::{Actor, Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError, Via},
     roster::{self, CodeRefused},
     store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
+
+/// The reason of a release by a guard's button, and its user.
+const BUTTON: &str = "guard_button";
 
 pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut LaneTask,
@@ -44,6 +47,23 @@ impl Shell<'_> {
                 None
             }
         }
+    }
+
+    /// Returns the request of a guard's button. I4: an old press is void.
+    pub(super) fn pressed(&self, event: &TurnstileEvent) -> Option<Event> {
+        let TurnstileEvent::Button { direction, at } = *event else { return None };
+        tracing::info!(lane = %self.lane.name, %direction, "the guard's button");
+        self.tell(|| Happening::of_turnstile(event));
+        let fresh = PassageId::random().map_err(|error| self.complain(error.to_string())).ok()?;
+        let user = BUTTON.to_owned();
+        let request = ManualRelease {
+            direction,
+            person: None,
+            reason: BUTTON.to_owned(),
+            by: Actor { uid: nix::unistd::geteuid().as_raw(), user, via: Via::Button },
+            void_after: Some(at + DECISION_LIFE),
+        };
+        Some(Event::Asked { request, fresh })
     }
 
     /// Tells the persons who watch the lane.
@@ -202,9 +222,13 @@ impl Shell<'_> {
                 None
             }
             Action::Answer { passage, answer } => {
-                if let Some(reply) = self.asked.remove(&passage) {
+                match (self.asked.remove(&passage), answer) {
                     // The client may have closed the connection; the release is recorded.
-                    let _ = reply.send(answer);
+                    (Some(reply), answer) => drop(reply.send(answer)),
+                    (None, Err(refusal)) => {
+                        tracing::warn!(%lane, %refusal, "the guard's button released nothing");
+                    }
+                    (None, Ok(_)) => {}
                 }
                 None
             }
