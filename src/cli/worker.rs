@@ -306,6 +306,9 @@ fn human(shown: &WorkerShown) -> String {
         }
         n => n.to_string(),
     };
+    let cards = shown.cards.iter().map(|card| {
+        row("card", &format!("{}{}", card.number, if card.lost { " (lost)" } else { "" }))
+    });
     let waits = worker.waits.as_ref().map_or_else(String::new, |waits| {
         let what = match waits.what {
             WaitsWhat::Worker => "the worker",
@@ -336,6 +339,7 @@ fn human(shown: &WorkerShown) -> String {
         row("trained on", &date(terms.trained_on)),
         row("state", &state),
         row("templates", &templates),
+        cards.collect(),
         photos.collect(),
         waits,
     ]

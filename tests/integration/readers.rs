@@ -230,7 +230,7 @@ fn three_cards_in_a_row_are_an_event() {
 }
 
 #[test]
-fn a_card_is_listed_and_refusals_name_the_remedy() {
+fn a_card_is_listed_shown_masked_and_refusals_name_the_remedy() {
     let readers = Readers::start("line", "line");
     let site = &readers.gate.site;
     enroll(site, "W001", "刘峰", ID);
@@ -238,6 +238,17 @@ fn a_card_is_listed_and_refusals_name_the_remedy() {
     given(site, "W001", "--add", "010,06956");
     let listed = site.gatehouse(&["worker", "card", "W001"]);
     assert!(listed.out.contains("0000662316 (hex 0A1B2C, printed 010,06956)"), "{listed:?}");
+    given(site, "W001", "--add", "662317");
+    given(site, "W001", "--lost", "662317");
+    let shown = site.gatehouse(&["worker", "show", "W001"]);
+    for value in ["******2316\n", "******2317 (lost)\n"] {
+        assert!(shown.out.contains(value) && !shown.out.contains("662316"), "{shown:?}");
+    }
+    let history = site.gatehouse(&["worker", "history", "W001"]);
+    for value in ["card: added", "card: lost", "card number: ******2316", "card number: ******2317"]
+    {
+        assert!(history.out.contains(value) && !history.out.contains("662316"), "{history:?}");
+    }
     card(site, "W002", "--add", "0A1B2C").refused("belongs to worker W001; take it back first");
     card(site, "W001", "--add", "one").refused("must be a card's number");
     card(site, "W009", "--add", "1234").refused("there is no worker W009");
