@@ -13,6 +13,7 @@ mod file;
 mod lane;
 mod limits;
 mod lookalike;
+mod platform_url;
 mod secret;
 mod signer_key;
 mod site;
@@ -36,6 +37,7 @@ pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
+    platform_url::PlatformUrl,
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},

@@ -12,7 +12,8 @@ use crate::{
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
         EvidenceQuery, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange, PassageAsked,
-        Release, Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
+        Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -76,6 +77,10 @@ pub enum Request {
     Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
+    /// The records that a platform refused.
+    Refused(UpstreamQuery),
+    /// Offers them again.
+    RetryRefused(UpstreamQuery),
 }
 
 impl Request {
@@ -96,6 +101,7 @@ impl Request {
                 | Request::Head
                 | Request::Health(_)
                 | Request::Audit
+                | Request::Refused(_)
         )
     }
 }

@@ -28,6 +28,7 @@ pub mod rescue;
 mod retention;
 mod signed_ack;
 pub mod tree;
+mod verdict;
 mod words;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -57,12 +58,16 @@ pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
-    Requeued, Waiting, WithheldFor, backlog, queue_again, strike_off, strike_off_upto, take_back,
-    waiting, withheld, withhold,
+    Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
+    strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
+pub use verdict::{
+    Refusal, await_verdict, count_refused, forget_serials, refuse, refused, retry_refused,
+    serial_of,
+};
 pub use words::{
     Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,
     Outcome, Score, Via,
@@ -153,6 +158,8 @@ impl Ledger {
                     params![name, after, pruned_before(tx)?],
                 )?;
             }
+            // What was refused may be mended by now.
+            retry_refused(tx, &name, false)?;
             Ok::<_, LedgerError>((name, sent_before))
         });
         let upstreams = filled.collect::<Result<_, _>>()?;

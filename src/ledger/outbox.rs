@@ -42,6 +42,17 @@ pub(super) fn waiting_or_aside<T>(
     read_waiting(tx, &of, upstream, (after, i64::MAX as u64, limit), make)
 }
 
+/// Does the same for rows that stand aside. `span`: after a seq, up to a seq, at most a number of rows.
+pub fn aside<T>(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    why: WithheldFor,
+    span: (u64, u64, usize),
+    make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Vec<T>, LedgerError> {
+    Ok(read_waiting(tx, "o.upstream = ?1", &why.aside(upstream), span, make)?.rows)
+}
+
 fn read_waiting<T>(
     tx: &Transaction<'_>,
     of: &str,
@@ -116,13 +127,15 @@ words! {
         TooLarge = "too_large",
         /// The broker takes no message on its topic.
         TopicRefused = "topic_refused",
+        /// The platform refused the record, or the gateway lacks something for it. There is no stub.
+        Refused = "refused",
     }
 }
 
 impl WithheldFor {
     /// Returns the name under which rows of an upstream stand aside. No upstream has a name with a
     /// slash. As rows of the outbox they keep their entries from deletion.
-    fn aside(self, upstream: &str) -> String {
+    pub(super) fn aside(self, upstream: &str) -> String {
         format!("{upstream}/{}", self.word())
     }
 }
@@ -140,11 +153,11 @@ pub fn withhold(
     Ok(())
 }
 
-/// Returns the number of rows that stand aside.
+/// Returns the number of rows of which the platform has a stub.
 pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
-    let [large, refused] = WithheldFor::ALL.map(|why| why.aside(upstream));
+    let stubs = [WithheldFor::TooLarge, WithheldFor::TopicRefused].map(|why| why.aside(upstream));
     let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
-    Ok(tx.prepare_cached(count)?.query_row([large, refused], |row| row.get(0))?)
+    Ok(tx.prepare_cached(count)?.query_row(stubs, |row| row.get(0))?)
 }
 
 /// Puts rows that stand aside back into the upstream's outbox. Returns the first and the last one.
@@ -210,6 +223,23 @@ pub fn queue_again(
         }
     }
     Ok(requeued)
+}
+
+/// Returns the first and the last seq of the records of passages that began between two times, both
+/// included.
+pub fn attended_between(
+    tx: &Transaction<'_>,
+    since_ms: i64,
+    until_ms: i64,
+) -> Result<Option<(u64, u64)>, LedgerError> {
+    let range = tx
+        .prepare_cached(
+            "SELECT min(e.seq), max(e.seq) FROM entry c JOIN entry e ON e.cause = c.idx
+             WHERE c.at_ms BETWEEN ?1 AND ?2 AND e.kind IN ('outcome', 'correction')",
+        )?
+        .query_row([since_ms, until_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, last): (Option<u64>, Option<u64>) = range;
+    Ok(first.zip(last))
 }
 
 /// Returns the number of rows that wait for an upstream, and the time of the oldest readable one.

@@ -54,6 +54,9 @@ pub(super) async fn run(
     // The counters and the delivery outlive a panic. The next connection resets the delivery except
     // for the record of sent rows, which is made before a row is handed on. So repeats are marked.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    if profile.acknowledges_each().is_some() {
+        delivery = delivery.of_each();
+    }
     let safety = Safety::new(&upstream.tls());
     let mut down_since = context.clock.monotonic();
     let mut terms: Vec<Terms> = upstream.brokers.iter().map(|_| Terms::default()).collect();
@@ -206,7 +209,7 @@ async fn examine(
 
 /// Returns a random part of the pause, at least half, so that a hundred gateways do not reconnect
 /// at the same moment.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let mut random = [0_u8; 2];
     // Without a random number the whole pause is used.
     let fraction = match getrandom::fill(&mut random) {

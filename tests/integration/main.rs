@@ -41,6 +41,7 @@ mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
+mod face_terminal;
 mod gate;
 mod guard_button;
 mod hostile_camera;
@@ -51,6 +52,7 @@ mod man;
 mod messages;
 mod metrics;
 mod modbus_peer;
+mod national;
 mod network_camera;
 mod others;
 mod pending;

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 pub use self::encoding::Encoding;
 use self::encoding::encode;
 use super::profile::{
-    Acknowledgement, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand, Online,
-    Profile, Stub,
+    Acknowledgement, Attached, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand,
+    Online, Profile, Stub,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -89,7 +89,7 @@ impl Profile for Native {
         &self.prefix
     }
 
-    fn record(&self, record: &Record) -> Made {
+    fn record(&self, record: &Record, _: &Attached) -> Made {
         self.message("attendance", record, false)
     }
 
@@ -203,7 +203,7 @@ fn acknowledgement(
         return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
     }
     let wrong = |problem: &str| format!("it is not {{\"ledger\", \"upto\"}}: {problem}");
-    let opened = command::opened(encoding, payload, "ack", authority);
+    let opened = command::opened(encoding, payload, "ack", authority, command::BOUNDS);
     let (mut members, signed) = opened.map_err(|no| match no.code {
         "malformed" => wrong(&no.message),
         _ => no.message,
