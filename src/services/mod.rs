@@ -13,6 +13,7 @@
 //! | `consent` | records consents that are given and withdrawn |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `cards` | gives cards to workers, takes them back |
+//! | `codes` | makes codes in QR |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `deletion` | erases faces that are over, also in databases that were set aside |
@@ -40,6 +41,7 @@ mod asked;
 mod attendance;
 mod cards;
 mod checking;
+mod codes;
 mod command_counts;
 mod confirmation;
 mod consent;
@@ -81,6 +83,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,
+    codes::{CodeMade, MakeCode},
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
     consent::{ConsentSet, SetConsent},
@@ -107,6 +110,7 @@ use crate::{
     clock::{Clock, LastTrusted, Monotonic},
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
     gate::{
+        codes::Codes,
         lane::{self, LaneState},
         pace::Capacity,
         vision_pool::FrameCounts,
@@ -297,6 +301,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Who has read personal data lately.
     pub readings: Readings,
+    /// Makes codes in QR.
+    pub codes: Arc<Codes>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
     /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.

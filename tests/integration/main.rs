@@ -23,6 +23,7 @@ mod camera;
 mod camera_dialects;
 mod chain;
 mod clock;
+mod codes;
 mod commands;
 mod config;
 mod consent;
@@ -42,6 +43,7 @@ mod evidence;
 mod evidence_cuts;
 mod face_terminal;
 mod gate;
+mod guard_button;
 mod hostile_camera;
 mod import;
 mod lanes;
@@ -70,6 +72,7 @@ mod timesheet;
 mod tls;
 mod turnstile;
 mod watch;
+mod with_face;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.
