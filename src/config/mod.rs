@@ -26,6 +26,7 @@ mod typed;
 mod upstream;
 mod value;
 mod written;
+mod zone;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,7 @@ pub use self::{
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
     threshold::{MatchThreshold, STRANGERS, Threshold},
     upstream::{Ack, Broker, CommandLevel, MqttVersion, OwnKeys, Tls, Upstream},
+    zone::Zone,
 };
 pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 

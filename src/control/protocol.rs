@@ -11,8 +11,8 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
-        EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release,
-        Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
+        EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, PictureQuery,
+        Release, Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -74,6 +74,8 @@ pub enum Request {
     Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
+    /// What a lane's camera sees, without faces; in pieces, as hexadecimal digits.
+    Picture(PictureQuery),
 }
 
 impl Request {

@@ -277,6 +277,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         capacity: capacity.clone(),
         exporter,
         face_limits: config.enrolment,
+        min_face_px: config.recognition.min_face_px,
         threshold: config.recognition.threshold,
         roster_rules: config.roster.clone(),
         retention: Retention {

@@ -81,6 +81,7 @@ impl Parts {
                 lane: presents.clone(),
                 passing: passing.subscribe(),
                 seen: seen.clone(),
+                zone: side.zone.clone(),
                 turn: Default::default(),
             });
             cameras.push(CameraPanel {
@@ -90,6 +91,7 @@ impl Parts {
                 stalled_after: camera::stalled_after(side),
                 seen,
                 slot,
+                zone: side.zone.clone(),
             });
         }
         let mut readers = Vec::new();

@@ -43,6 +43,18 @@ pub struct FaceSeen {
     /// The worker whose passage is under way on this side, if the look is good and is clearly not a
     /// look at this worker.
     pub unlike: Option<WorkerId>,
+    pub beside: Beside,
+}
+
+/// Another face of like width in the zone: it is not known which of the two people comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    #[default]
+    NoOne,
+    /// For less than a second.
+    Briefly,
+    /// For a second or longer.
+    Long,
 }
 
 /// For each direction, the worker whose passage is under way. The vision pool compares faces with

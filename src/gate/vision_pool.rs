@@ -18,12 +18,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | `watch` | decides whether to search a camera's frame (pure) |
+//! | `queue` | sets faces aside that are not the next person's (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `counts` | counts the frames by their result |
 //! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
 pub mod probe;
+mod queue;
 mod visit;
 mod watch;
 
@@ -40,7 +42,8 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    counts::{FrameCounts, SeenCounts, Showing},
+    counts::{Blind, FrameCounts, SeenCounts, Showing},
+    queue::{Aim, Aside, nearest},
     watch::Watch,
 };
 use self::{
@@ -48,7 +51,7 @@ use self::{
     watch::Glance,
 };
 use super::{
-    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
+    claim::{Beside, FaceSeen, PassagePhoto, Passing, Presented, Sighting},
     pace::{Capacity, Pace},
     policy,
     visit::Agreement,
@@ -56,7 +59,7 @@ use super::{
 use crate::{
     camera::{Frame, Slot, Wakeup},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{Direction, FaceLimits, Recognition},
+    config::{Direction, FaceLimits, Recognition, Zone},
     failpoint,
     roster::{Day, Roster},
     supervision::{Heartbeat, Heartbeats},
@@ -87,6 +90,8 @@ pub struct CameraFeed {
     pub lane: mpsc::Sender<Presented>,
     pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
+    /// Where the next person stands.
+    pub zone: Zone,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
 }
@@ -245,7 +250,13 @@ impl VisionPool {
             let luma = View::new(&frame.picture)?.luma()?;
             Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
         });
+        let blind = match &glance {
+            Ok(Glance::Blind(blind)) => Some(*blind),
+            _ => None,
+        };
+        feed.seen.shows(frame.captured, blind);
         match glance {
+            Ok(Glance::Blind(_)) => {}
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
                     feed.seen.count(|seen| &mut seen.overtaken);
@@ -305,21 +316,21 @@ impl VisionPool {
             .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
             .into_iter()
             .map(|face| small.in_frame(face));
-        let (faces, too_small): (Vec<_>, Vec<_>) =
-            faces.partition(|face| face.bbox.w >= self.rules.min_face_px);
-        watch.searched(at, !faces.is_empty());
-        let Some(face) = watch.visits.follow(at, faces) else {
-            if let Some(face) = too_small.first() {
-                seen.small_face(at);
-                tracing::debug!(
-                    camera = %feed.name, width = face.bbox.w, least = self.rules.min_face_px,
-                    "face: too small"
-                );
+        let aim = Aim { zone: &feed.zone, min_face_px: self.rules.min_face_px, frame: view.size() };
+        let sorted = watch.queue.sort(at, faces.collect(), aim);
+        watch.searched(at, !sorted.near.is_empty());
+        let Some(face) = watch.visits.follow(at, sorted.near) else {
+            if let Some((why, width)) = sorted.aside {
+                seen.aside(at, why);
+                tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
             }
             feed.no_face(at);
             return Ok(());
         };
         seen.face(at);
+        if sorted.beside != Beside::NoOne {
+            seen.count(|seen| &mut seen.beside);
+        }
         if !watch.visits.wants(at, frames_to_agree) {
             seen.count(|seen| &mut seen.settled);
             tracing::trace!(camera = %feed.name, "face: skipped, enough looks of the visit agree");
@@ -375,7 +386,7 @@ impl VisionPool {
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),
-            face: FaceSeen { width_px: face.bbox.w, unlike },
+            face: FaceSeen { width_px: face.bbox.w, unlike, beside: sorted.beside },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));

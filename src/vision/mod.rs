@@ -30,6 +30,7 @@
 //! | `enrolment` | the only face of a photo, or why the photo is refused |
 //! | `turn` | which way is up in a photo |
 //! | `template` | the template itself |
+//! | `overview` | a camera's view without recognisable faces, for the person who aims it |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
 
 mod align;
@@ -45,6 +46,7 @@ mod jpeg;
 mod models;
 mod motion;
 mod onnx;
+mod overview;
 mod plans;
 mod portrait;
 mod quality;
@@ -64,6 +66,7 @@ pub use self::format::Format;
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
+pub use self::overview::{Colour, OVERVIEW_LONGEST_SIDE, overview};
 pub use self::portrait::portrait;
 pub use self::quality::{Flaw, Quality, assess};
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};

@@ -54,6 +54,7 @@ mod others;
 mod pending;
 mod photos;
 mod program;
+mod queue;
 mod readers;
 mod roster;
 mod sensors;

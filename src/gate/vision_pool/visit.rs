@@ -20,6 +20,7 @@ use crate::{
     config::MatchThreshold,
     gate::{
         pace::{GAP, Pace},
+        vision_pool::queue::ALIKE,
         visit::Agreement,
     },
     roster::WorkerId,
@@ -42,8 +43,6 @@ pub(super) const UNLIKE: f32 = 0.3;
 /// Maximum number of a visit's templates that are kept for comparison: the first good one and the
 /// last ones.
 const KEPT: usize = 3;
-/// Minimum factor of width by which a face in front replaces the followed face.
-const IN_FRONT: f32 = 1.3;
 /// Maximum growth of a face's width from one look to the next: the first factor, times the second
 /// factor for each second between them, and at most the third. At 1.5 m/s the way from 2 m to 0.5 m
 /// takes a second and makes a face four times as wide.
@@ -128,7 +127,7 @@ impl Visits {
         };
         let goes_on = |face: &&Face| self.current.as_ref().is_some_and(|v| v.reaches(at, face));
         let followed = faces.iter().filter(goes_on).max_by(wider);
-        match followed.filter(|followed| followed.bbox.w * IN_FRONT >= widest.bbox.w) {
+        match followed.filter(|followed| followed.bbox.w * ALIKE >= widest.bbox.w) {
             Some(followed) => {
                 if let Some(visit) = &mut self.current {
                     visit.bbox = followed.bbox;
