@@ -12,6 +12,7 @@ mod camera;
 mod file;
 mod lane;
 mod limits;
+mod liveness;
 mod lookalike;
 mod platform_url;
 mod secret;
@@ -37,7 +38,8 @@ pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
-    limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
+    limits::{AlarmLimits, FaceLimits, Recognition},
+    liveness::{Liveness, LivenessModel},
     platform_url::PlatformUrl,
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Evidence, Flag},
+    ledger::{Actor, Evidence, Flag, Presentation},
     roster::{Day, Person, Worker, WorkerId},
 };
 
@@ -44,6 +44,8 @@ pub struct FaceSeen {
     /// look at this worker.
     pub unlike: Option<WorkerId>,
     pub beside: Beside,
+    /// The judgement on a living face of this visit so far, if one was made.
+    pub presentation: Option<Presentation>,
 }
 
 /// Another face of like width in the zone: it is not known which of the two people comes next.

@@ -20,10 +20,12 @@
 //! | `watch` | decides whether to search a camera's frame (pure) |
 //! | `queue` | sets faces aside that are not the next person's (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
+//! | `judged` | the judgement on a living face in a visit (pure) |
 //! | `counts` | counts the frames by their result |
 //! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
+mod judged;
 pub mod probe;
 mod queue;
 mod visit;
@@ -64,7 +66,7 @@ use crate::{
     roster::{Day, Roster},
     supervision::{Heartbeat, Heartbeats},
     timing::Stages,
-    vision::{self, DecodeError, View, Vision, VisionError},
+    vision::{self, DecodeError, Face, Reduced, View, Vision, VisionError},
 };
 
 /// Maximum length in pixels of the longer side of a searched frame: fast, and enough for a person
@@ -336,6 +338,7 @@ impl VisionPool {
             tracing::trace!(camera = %feed.name, "face: skipped, enough looks of the visit agree");
             return Ok(());
         }
+        let surroundings = self.vision.judges().then(|| small.surroundings(&face));
         let cut_out = stages.decode.time(clock, || {
             let near = view.for_face(&face, small)?;
             let cut_out = near.cut_out(&face)?;
@@ -356,6 +359,7 @@ impl VisionPool {
         let good = look.quality.flaw.is_none();
         // A look that was set aside has only its cut-out; its frame is gone.
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
+        let live = if look.at == at { self.live(feed, &near, &face) } else { None };
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
         let threshold = self.rules.threshold.in_force(roster.confirmed_templates());
@@ -376,6 +380,7 @@ impl VisionPool {
             good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
         });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
+        let presentation = watch.visits.judge(live, surroundings);
         feed.hand_over(Sighting {
             direction: feed.direction,
             visit,
@@ -386,12 +391,20 @@ impl VisionPool {
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),
-            face: FaceSeen { width_px: face.bbox.w, unlike, beside: sorted.beside },
+            face: FaceSeen { width_px: face.bbox.w, unlike, beside: sorted.beside, presentation },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));
         failpoint::at("sight.handed");
         Ok(())
+    }
+
+    /// Returns the liveness score of a face, where it is judged. A model that fails costs no look.
+    fn live(&self, feed: &CameraFeed, near: &Reduced<'_>, face: &Face) -> Option<f32> {
+        near.liveness(&self.vision, face).unwrap_or_else(|error| {
+            self.lost(feed, Lost::Model(error));
+            None
+        })
     }
 
     /// Counts a frame by the reason why its search failed.

@@ -286,6 +286,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
         lent: camera.slot.lent(),
         state,
         seen,
+        liveness: lane.state.borrow().liveness[camera.direction.index()],
     }
 }
 

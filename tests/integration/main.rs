@@ -44,6 +44,7 @@ mod gate;
 mod hostile_camera;
 mod import;
 mod lanes;
+mod liveness;
 mod logins;
 mod man;
 mod messages;

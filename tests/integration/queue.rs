@@ -14,10 +14,11 @@ const A: (&str, &str, &str) = ("W001", "522201199003074411", "person_a_2.jpg");
 const B: (&str, &str, &str) = ("W002", "522201198805112024", "person_b_2.jpg");
 
 /// Starts the usual lane, with the middle half of the picture as its zone, and enrols A and B.
-fn start() -> Gate {
+fn start(min_face_px: f64) -> Gate {
     let site = Site::of(Lane::north());
     let corner = |x: f64, y: f64| Toml::Array(vec![x.into(), y.into()]);
-    site.configure(|c| c.camera("zone", Toml::Array(vec![corner(0.25, 0.0), corner(0.75, 1.0)])));
+    let zone = Toml::Array(vec![corner(0.25, 0.0), corner(0.75, 1.0)]);
+    site.configure(|c| c.camera("zone", zone).set("recognition", "min_face_px", min_face_px));
     let mut gate = Gate::at(site, &[("GATEHOUSE_LOG", "debug")]);
     for (id, number, file) in [A, B] {
         let said = gate.site.enroll(id, id, number, &photo_path(file));
@@ -42,7 +43,7 @@ fn decided(status: &Value) -> [u64; 2] {
 
 #[test]
 fn the_nearest_of_a_queue_passes_and_neither_the_queue_nor_a_poster_is_asked_for_one_person() {
-    let mut gate = start();
+    let mut gate = start(48.0);
     let mut people = poster();
     people.push(("impostor_1.jpg", (380, 240), 80.0));
     people.push(("person_b_1.jpg", (880, 240), 110.0));
@@ -60,7 +61,7 @@ fn the_nearest_of_a_queue_passes_and_neither_the_queue_nor_a_poster_is_asked_for
 
 #[test]
 fn two_workers_side_by_side_are_asked_for_one_person_and_the_one_who_stays_passes() {
-    let mut gate = start();
+    let mut gate = start(48.0);
     let (one, two) = (("person_a_1.jpg", (450, 330), 140.0), ("person_b_1.jpg", (830, 330), 140.0));
     shows(&gate, &[one, two]);
     let denial = gate.platform.event("denial");
@@ -78,12 +79,12 @@ fn two_workers_side_by_side_are_asked_for_one_person_and_the_one_who_stays_passe
 
 #[test]
 fn what_is_no_whole_face_in_the_zone_opens_nothing_and_is_counted_under_its_own_reason() {
-    let gate = start();
+    let gate = start(100.0);
     let black = image::RgbImage::new(1280, 720);
     let half = scene(&[("person_a_1.jpg", (640, 714), 170.0)]);
     let beside_the_zone = scene(&[("person_a_1.jpg", (150, 330), 170.0)]);
     // A phone that is held up, with a small portrait.
-    let phone = scene(&[("person_a_1.jpg", (640, 330), 44.0)]);
+    let phone = scene(&[("person_a_1.jpg", (640, 330), 80.0)]);
     for (name, picture) in
         [("outside", beside_the_zone), ("cut_off", half), ("too_small", phone), ("black", black)]
     {
@@ -96,7 +97,7 @@ fn what_is_no_whole_face_in_the_zone_opens_nothing_and_is_counted_under_its_own_
 
 #[test]
 fn the_person_who_aims_a_camera_sees_the_zone_and_no_face() {
-    let gate = start();
+    let gate = start(48.0);
     shows(
         &gate,
         &[

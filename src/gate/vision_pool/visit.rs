@@ -20,11 +20,12 @@ use crate::{
     config::MatchThreshold,
     gate::{
         pace::{GAP, Pace},
-        vision_pool::queue::ALIKE,
+        vision_pool::{judged::Judged, queue::ALIKE},
         visit::Agreement,
     },
+    ledger::Presentation,
     roster::WorkerId,
-    vision::{Aligned, Face, Quality, Rect, Template},
+    vision::{Aligned, Face, Quality, Rect, Surroundings, Template},
 };
 
 /// Minimum factor between a camera's pause and the interval before it. A camera has paused if it
@@ -83,6 +84,7 @@ struct Visit {
     kept: Vec<Template>,
     /// Agreement of the latest embeddings.
     agreement: Agreement,
+    judged: Judged,
 }
 
 /// A face in one frame.
@@ -164,6 +166,7 @@ impl Visits {
             embedded: None,
             kept: Vec::new(),
             agreement: Agreement::default(),
+            judged: Judged::default(),
         });
     }
 
@@ -230,6 +233,15 @@ impl Visits {
         let mut alike = kept.filter(|kept| kept.cosine(look) >= same.cosine()).peekable();
         alike.peek()?;
         Template::mean(alike.chain([look]))
+    }
+
+    /// Adds a look to the judgement on a living face of the current visit, and returns it.
+    pub(super) fn judge(
+        &mut self,
+        score: Option<f32>,
+        surroundings: Option<Surroundings>,
+    ) -> Option<Presentation> {
+        self.current.as_mut()?.judged.look(score, surroundings)
     }
 
     /// Records an embedded look. Returns the number of its visit.
