@@ -1,20 +1,25 @@
 //! Carries out each verb, through the same services as an admin's requests.
 
-use std::time::Duration;
-
+use rusqlite::Transaction;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::parse::Verb;
+use super::{
+    parse::{Item, RESEND_MAX, Verb},
+    refusal,
+    refusal::Refusal,
+    shown_to,
+    times::Times,
+    waiting,
+};
 use crate::{
     clock::Monotonic,
     ledger::{self, Actor},
-    roster::{self, Purpose, RosterError, State, Worker},
+    roster::{self, Purpose, RosterError, State, Worker, WorkerId},
     services::{Code, DryRuns, Failure, PAGE, Remove, Services, SetState, Source},
     status,
     store::Priority,
-    uplink::Asked,
 };
 
 /// Maximum number of records that one transaction queues again. It reads their bytes first, and new
@@ -22,22 +27,39 @@ use crate::{
 const PIECE: u64 = 200;
 /// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
-/// Timeout for a message to the link about new rows. The link also reads its outbox when it
-/// connects.
-const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Carries out a verb. `trusted`: the issuer is trusted for faces. `again`: the command was begun before, and may have been carried out.
+/// How a command came.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Way {
+    /// It is signed.
+    pub(super) signed: bool,
+    /// Its issuer is trusted for faces.
+    pub(super) trusted: bool,
+    /// When a release is void.
+    pub(super) void_after: Option<Monotonic>,
+    /// It was begun before, and may have been carried out.
+    pub(super) again: bool,
+    /// Its times, while the clock is not trusted.
+    pub(super) waits: Option<Times>,
+}
+
+/// Carries out a verb.
 pub(super) async fn carry_out(
     services: &Services,
-    (verb, trusted): (Verb, bool),
+    verb: Verb,
     by: Actor,
-    void_after: Option<Monotonic>,
-    again: bool,
+    way: Way,
 ) -> Result<Value, Failure> {
+    let Way { trusted, void_after, again, waits, .. } = way;
     if !verb.only_reads() {
         services.may_change(&by)?;
     }
     match verb {
+        Verb::Edit { edit, photos } => {
+            let enroll = Box::new(services.completed(*edit).await?);
+            Box::pin(carry_out(services, Verb::Upsert { enroll, photos }, by, way)).await
+        }
+        Verb::Each(all) => Ok(each(services, all, by, way).await),
         // The reply has no name, because it may be stored longer than the worker's data.
         Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
@@ -58,7 +80,10 @@ pub(super) async fn carry_out(
             Ok(result)
         }
         Verb::SetState(asked) => set_state(services, asked, by, again).await,
-        Verb::Remove(asked) => remove(services, asked, by, again).await,
+        Verb::Remove(asked) => match waits {
+            Some(times) => waiting::bar(services, asked, by, times).await,
+            None => remove(services, asked, by, again).await,
+        },
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
@@ -73,8 +98,52 @@ pub(super) async fn carry_out(
         }
         Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
+        Verb::ResendBetween { since, until } => {
+            let (since, until) = (since.as_millisecond(), until.as_millisecond());
+            let between = move |tx: &Transaction<'_>| ledger::attended_between(tx, since, until);
+            match services.store.read(between).await? {
+                None => Ok(json!({ "rows": 0, "gone": 0, "gone_seqs": [] })),
+                Some((from, to)) if to - from >= RESEND_MAX => {
+                    Err(Refusal::TooLong { most: RESEND_MAX }.into())
+                }
+                Some((from, to)) => resend(services, &by.user, from, to).await,
+            }
+        }
+        Verb::Show(id) => show(services, &id),
         Verb::Status => Ok(compact(services, &by.user).await),
     }
+}
+
+/// Carries out several verbs, one after another. A verb that fails does not end the others.
+async fn each(services: &Services, all: Vec<Item>, by: Actor, way: Way) -> Value {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for Item { id, verb } in all {
+        let result = match verb {
+            Ok(verb) => Box::pin(carry_out(services, verb, by.clone(), way)).await,
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(_) => done.push(json!(id)),
+            Err(failure) => {
+                let no = refusal(None, &shown_to(way.signed, failure));
+                failed.push(json!({ "id": id, "code": no.code, "message": no.message }));
+            }
+        }
+    }
+    json!({ "done": done, "failed": failed })
+}
+
+/// Returns what a platform may know of one worker: no ID number, phone or photo.
+fn show(services: &Services, id: &WorkerId) -> Result<Value, Failure> {
+    let roster = services.roster.borrow().clone();
+    let worker = roster.worker(id).ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    Ok(json!({
+        "id": worker.person.id,
+        "name": worker.person.name,
+        "state": worker.state,
+        "valid_from": worker.terms.valid_from,
+        "valid_until": worker.terms.valid_until,
+    }))
 }
 
 /// Converts a service's result to the result of a reply.
@@ -162,7 +231,7 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
     let last = services.store.read(ledger::last_seq).await?;
     let to = to.min(last);
     // The link gets the range first, so that an older acknowledgement does not remove the new rows.
-    notify_link(services, upstream, from, to).await;
+    services.notify_link(upstream, from, to).await;
     let (mut rows, mut gone) = (0, Vec::<u64>::new());
     let mut next = from;
     while next <= to {
@@ -176,17 +245,9 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
         next = upto + 1;
     }
     if rows > 0 {
-        notify_link(services, upstream, from, to).await;
+        services.notify_link(upstream, from, to).await;
     }
     Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": ranges(&gone) }))
-}
-
-async fn notify_link(services: &Services, upstream: &str, from: u64, to: u64) {
-    let mut links = services.upstreams.iter();
-    let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
-    let asked = link.asked.send(Asked::Again { from, to });
-    // A link that is stuck or restarts reads its outbox when it connects.
-    let _ = tokio::time::timeout(LINK_TIMEOUT, asked).await;
 }
 
 /// Returns ascending numbers as ranges, each with its first and last number.

@@ -12,7 +12,8 @@ use crate::{
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
         EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, PictureQuery,
-        Release, Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
+        Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -76,6 +77,10 @@ pub enum Request {
     Watch(Watch),
     /// What a lane's camera sees, without faces; in pieces, as hexadecimal digits.
     Picture(PictureQuery),
+    /// The records that a platform refused.
+    Refused(UpstreamQuery),
+    /// Offers them again.
+    RetryRefused(UpstreamQuery),
 }
 
 impl Request {
@@ -96,6 +101,7 @@ impl Request {
                 | Request::Head
                 | Request::Health(_)
                 | Request::Audit
+                | Request::Refused(_)
         )
     }
 }

@@ -57,8 +57,8 @@ pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
-    Requeued, Waiting, WithheldFor, backlog, queue_again, strike_off, strike_off_upto, take_back,
-    waiting, withheld, withhold,
+    Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
+    strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
@@ -155,6 +155,8 @@ impl Ledger {
                     params![name, after, pruned_before(tx)?],
                 )?;
             }
+            // What was refused may be mended by now.
+            retry_refused(tx, &name, false)?;
             Ok::<_, LedgerError>((name, sent_before))
         });
         let upstreams = filled.collect::<Result<_, _>>()?;

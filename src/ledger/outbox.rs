@@ -42,6 +42,17 @@ pub(super) fn waiting_or_aside<T>(
     read_waiting(tx, &of, upstream, (after, i64::MAX as u64, limit), make)
 }
 
+/// Does the same for rows that stand aside. `span`: after a seq, up to a seq, at most a number of rows.
+pub fn aside<T>(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    why: WithheldFor,
+    span: (u64, u64, usize),
+    make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Vec<T>, LedgerError> {
+    Ok(read_waiting(tx, "o.upstream = ?1", &why.aside(upstream), span, make)?.rows)
+}
+
 fn read_waiting<T>(
     tx: &Transaction<'_>,
     of: &str,
@@ -212,6 +223,23 @@ pub fn queue_again(
         }
     }
     Ok(requeued)
+}
+
+/// Returns the first and the last seq of the records of passages that began between two times, both
+/// included.
+pub fn attended_between(
+    tx: &Transaction<'_>,
+    since_ms: i64,
+    until_ms: i64,
+) -> Result<Option<(u64, u64)>, LedgerError> {
+    let range = tx
+        .prepare_cached(
+            "SELECT min(e.seq), max(e.seq) FROM entry c JOIN entry e ON e.cause = c.idx
+             WHERE c.at_ms BETWEEN ?1 AND ?2 AND e.kind IN ('outcome', 'correction')",
+        )?
+        .query_row([since_ms, until_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, last): (Option<u64>, Option<u64>) = range;
+    Ok(first.zip(last))
 }
 
 /// Returns the number of rows that wait for an upstream, and the time of the oldest readable one.

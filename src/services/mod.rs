@@ -27,6 +27,7 @@
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
 //! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
@@ -61,6 +62,7 @@ mod refusal;
 mod roster;
 mod set_aside;
 mod update;
+mod upstreams;
 mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -72,7 +74,8 @@ use self::refusal::Refusal;
 
 pub use self::{
     asked::{
-        Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update, UpdateFaces,
+        Clear, Edit, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update,
+        UpdateFaces,
     },
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},
@@ -93,6 +96,7 @@ pub use self::{
     picture::{FacePlace, PictureQuery, PictureShown},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
+    upstreams::{RefusedPassage, RefusedRecord, Retried, UpstreamQuery},
     watching::{Watch, Watching},
 };
 use crate::{

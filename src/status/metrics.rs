@@ -321,6 +321,15 @@ impl Page<'_> {
         self.counters("upstream", &UPSTREAM, each.clone())?;
         let aside = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.withheld)));
         self.each("upstream_withheld_records", "Records of which the platform has a stub", aside)?;
+        let refused =
+            each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.refused_rows)));
+        self.each("upstream_refused_records", "Records that the platform has not taken", refused)?;
+        let undecided = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.undecided)));
+        self.each(
+            "upstream_undecided_records",
+            "Records that the platform still judges",
+            undecided,
+        )?;
         let ends = upstreams.iter().flat_map(|u| {
             CertificateOf::ALL.into_iter().filter_map(|whose| {
                 let ends = u.link.certificates.iter().filter(|c| c.whose == whose);

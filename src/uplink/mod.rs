@@ -35,6 +35,7 @@ use tokio::{
 
 use self::link::ASKED;
 pub use self::{
+    https::{Reached, reach},
     link::{Asked, COMMANDS, Context, Incoming, Link},
     probe::{Found, Note, Target, probe, trials},
     profiles::{Online, OnlineLane, Profile, Talk, check},

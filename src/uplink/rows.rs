@@ -4,24 +4,25 @@
 //! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
 //! note that a platform refused them. Touches: the database.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
-    profiles::{self, Profile, Talk, profile::Unmade},
+    profiles::{self, Attached, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
 };
 use crate::{
-    attendance::Leaf,
+    attendance::{Leaf, Reckoned},
     config::Upstream,
     failpoint,
-    ledger::{self, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
+    ledger::{self, Dates, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
     store::{Priority, Store, set_meta},
 };
 
@@ -39,6 +40,19 @@ pub struct Row {
     pub serial: Option<String>,
 }
 
+/// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
+pub fn packet_bytes(message: &profiles::Message) -> usize {
+    // The topic with its length, the packet id, no properties, and the payload.
+    let rest = 2 + message.topic.len() + 2 + 1 + message.payload.len();
+    let length = match rest {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length + rest
+}
+
 /// What is made of an entry with a seq.
 pub enum RowMade {
     Row(Box<Row>),
@@ -54,7 +68,11 @@ pub struct Maker<'a> {
     pub origin: &'a crate::attendance::Origin,
     pub upstream: &'a str,
     pub store: &'a Store,
+    /// Time at which the rows are made, by the wall clock.
+    pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
+    /// The effective times, once they are needed.
+    pub dates: OnceCell<Dates>,
 }
 
 impl Maker<'_> {
@@ -66,9 +84,35 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
-        let attach = |record: &_| attached(self, record);
+        let reckoned = match self.reckoned(cause.as_ref().unwrap_or(stored)) {
+            Ok(reckoned) => reckoned,
+            Err(error) => return Some(Err(error)),
+        };
+        let needs = (self.upstream, self.profile.needs());
+        let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
+        let attach = |record: &_| Attached {
+            reckoned,
+            made_at,
+            ..attached(self.tx, self.store.sealer(), needs, record)
+        };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    /// Returns how the time of an entry is known, where its own clock does not say so and the
+    /// platform cannot reckon it.
+    fn reckoned(&self, stored: &Stored) -> Result<Option<Reckoned>, LinkError> {
+        if stored.entry.stamp.synced || !self.profile.needs().time {
+            return Ok(None);
+        }
+        let dates = match self.dates.get() {
+            Some(dates) => dates,
+            None => {
+                let read = Dates::read(self.tx)?;
+                self.dates.get_or_init(|| read)
+            }
+        };
+        Ok(Some(self.origin.reckoned(dates.of(&stored.entry))))
     }
 
     fn made(
@@ -179,7 +223,9 @@ impl<'a> Rows<'a> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    at_ms,
                     tx,
+                    dates: OnceCell::new(),
                 };
                 let make = |stored: Stored, cause| {
                     let resent = sent.contains(stored.entry.seq?);
@@ -206,10 +252,30 @@ impl<'a> Rows<'a> {
     }
 
     /// Takes in rows that were read.
-    pub fn fetched(&mut self, read: Read) {
+    pub fn fetched(&mut self, mut read: Read) {
         failpoint::at("uplink.read");
         self.refusals.extend(read.lacking);
+        self.refusals.extend(self.too_large(&mut read.page));
         self.delivery.fetched(&read.fetch, read.page);
+    }
+
+    /// Takes the rows out of a page that the broker does not take for their size, where no stub goes
+    /// in their place. They stand aside, because they would end each connection.
+    fn too_large(&self, page: &mut Page<Row>) -> Vec<Refusal> {
+        if self.profile.stubs_on().is_some() {
+            return Vec::new();
+        }
+        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let is_large = |(_, row): &mut (u64, Row)| packet_bytes(&row.message) > most;
+        let refusal = |(seq, row): (u64, Row)| {
+            let bytes = packet_bytes(&row.message);
+            let words = format!(
+                "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
+                 operator for more"
+            );
+            Refusal { seq, words, here: true, at_ms }
+        };
+        page.rows.extract_if(.., is_large).map(refusal).collect()
     }
 
     pub fn has_to_strike(&self) -> bool {
@@ -275,6 +341,25 @@ impl<'a> Rows<'a> {
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
         });
+    }
+
+    /// Offers rows again for which the gateway lacked something: the roster has changed.
+    pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        if self.state.borrow().refused_rows == 0 {
+            return Ok(());
+        }
+        self.settle().await?;
+        let name = self.upstream.name.clone();
+        let retry = self.context.store.write(Priority::Upkeep, move |tx| {
+            let back = ledger::retry_refused(tx, &name, true)?;
+            Ok::<_, LedgerError>((back, ledger::count_refused(tx, &name)?))
+        });
+        let (back, refused) = retry.await?;
+        if let Some((first, last)) = back {
+            self.delivery.again(first, last);
+        }
+        self.state.send_modify(|s| s.refused_rows = refused);
+        Ok(())
     }
 
     /// Strikes off all rows that are due, and waits for it.

@@ -86,6 +86,8 @@ struct Session<'a> {
     /// Messages go out with QoS 0.
     qos_0: bool,
     status_due: bool,
+    /// The platform has not answered the greeting of this connection.
+    greets: bool,
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
     head_sent: Option<u64>,
@@ -130,6 +132,7 @@ pub(super) async fn session(
         take_back_due: false,
         qos_0: false,
         status_due: false,
+        greets: true,
         head_due: false,
         head_sent: None,
         asked_at: Monotonic::default(),
@@ -163,9 +166,11 @@ impl Session<'_> {
     async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
+        let mut roster = online.borrow().roster_version;
         let mut heads = self.context.heads.clone();
+        let heartbeat = self.to.profile.heartbeat();
         let [mut renew, mut check, mut strike] =
-            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
+            [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         let mut earlier: Option<EarlierRead> = None;
         loop {
@@ -231,7 +236,13 @@ impl Session<'_> {
                     // Records may have been rescued meanwhile.
                     self.earlier.rests = false;
                 }
-                Ok(()) = online.changed(), if connected => self.status_due = true,
+                Ok(()) = online.changed(), if connected => {
+                    self.status_due |= heartbeat.is_none();
+                    let now = online.borrow().roster_version;
+                    if std::mem::replace(&mut roster, now) != now {
+                        self.rows.retry_lacking().await?;
+                    }
+                }
                 Ok(()) = heads.changed(), if connected => self.head_due = true,
             }
             // Events that have happened by now are handled in batches, at most half a window at a
@@ -347,9 +358,10 @@ impl Session<'_> {
     async fn begin(&mut self) -> Result<(), LinkError> {
         let name = self.to.upstream.name.clone();
         let known = self.context.store.read(move |tx| {
-            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
+            let refused = ledger::count_refused(tx, &name)?;
+            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?, refused))
         });
-        let (head, signed) = known.await?;
+        let (head, signed, refused) = known.await?;
         self.rows.signed = (signed, false);
         self.take_back(WithheldFor::TooLarge).await?;
         self.rows.delivery.connected(head);
@@ -377,6 +389,7 @@ impl Session<'_> {
             s.not_subscribed =
                 forbidden.then(|| "the broker hangs up after a subscription".to_owned());
             s.connects += 1;
+            s.refused_rows = refused;
             s.certificates = self.to.safety.certificates();
         });
         Ok(())

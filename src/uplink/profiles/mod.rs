@@ -6,6 +6,9 @@
 
 #![warn(missing_docs)]
 
+pub mod face_terminal;
+mod message;
+pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
@@ -15,7 +18,9 @@ use std::sync::Arc;
 pub use self::profile::{
     Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, Profile, Stub,
 };
-pub use self::talk::{Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Verdict};
+pub use self::talk::{
+    Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Unusable, Verdict,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::{self, Ack, Config, ConfigError, PlatformUrl, Upstream},
@@ -23,7 +28,11 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] = &[registered::<native::Native>()];
+const PROFILES: &[Registered] = &[
+    registered::<native::Native>(),
+    registered::<face_terminal::FaceTerminal>(),
+    registered::<national::National>(),
+];
 
 /// A profile in the list.
 struct Registered {
