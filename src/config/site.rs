@@ -195,6 +195,13 @@ pub struct RosterRules {
     /// control socket may.
     #[serde(deserialize_with = "value::group")]
     pub admin_group: Option<String>,
+    /// The key of the codes in QR that a platform makes: 64 hexadecimal digits.
+    #[serde(deserialize_with = "key")]
+    pub qr_key: Option<Secret>,
+}
+
+fn key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    Secret::kept_apart(from).map(Some)
 }
 
 impl Default for RosterRules {
@@ -204,6 +211,7 @@ impl Default for RosterRules {
             require_training: false,
             erase_after_days: 90,
             admin_group: None,
+            qr_key: None,
         }
     }
 }

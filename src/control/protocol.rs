@@ -11,9 +11,9 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
-        EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release,
-        Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch, Withdraw,
-        WorkerQuery,
+        EvidenceQuery, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange, PassageAsked,
+        Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch,
+        Withdraw, WorkerQuery,
     },
 };
 
@@ -34,6 +34,8 @@ pub enum Request {
         id: WorkerId,
     },
     ChangeCard(ChangeCard),
+    /// A code in QR for a worker.
+    MakeCode(MakeCode),
     /// A worker's cards, with their numbers.
     Cards {
         id: WorkerId,

@@ -318,7 +318,10 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
                     shell.alarm();
                     continue;
                 }
-                Event::Turnstile(event)
+                match shell.pressed(&event) {
+                    Some(asked) => asked,
+                    None => Event::Turnstile(event),
+                }
             }
             () = shell.lane.holding.alarmed() => {
                 shell.alarm();

@@ -41,14 +41,15 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     counts::{FrameCounts, SeenCounts, Showing},
+    visit::UNLIKE,
     watch::Watch,
 };
 use self::{
-    visit::{Look, UNLIKE, Use},
+    visit::{Look, Use},
     watch::Glance,
 };
 use super::{
-    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
+    claim::{FaceBefore, FaceSeen, PassagePhoto, Passing, Presented, Sighting},
     pace::{Capacity, Pace},
     policy,
     visit::Agreement,
@@ -87,6 +88,8 @@ pub struct CameraFeed {
     pub lane: mpsc::Sender<Presented>,
     pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
+    /// The latest good look, for the readers on this side.
+    pub face: channel::Sender<Option<FaceBefore>>,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
 }
@@ -322,6 +325,9 @@ impl VisionPool {
         seen.face(at);
         if !watch.visits.wants(at, frames_to_agree) {
             seen.count(|seen| &mut seen.settled);
+            feed.face.send_if_modified(|face| {
+                face.as_mut().is_some_and(|face| std::mem::replace(&mut face.at, at) != at)
+            });
             tracing::trace!(camera = %feed.name, "face: skipped, enough looks of the visit agree");
             return Ok(());
         }
@@ -364,6 +370,10 @@ impl VisionPool {
             let likeness = || roster.likeness(worker, &template);
             good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
         });
+        if good && feed.face.receiver_count() > 0 {
+            let (template, at) = (template.clone(), look.at);
+            feed.face.send_replace(Some(FaceBefore { template, threshold, at }));
+        }
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         feed.hand_over(Sighting {
             direction: feed.direction,

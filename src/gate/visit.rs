@@ -153,6 +153,8 @@ impl Visit {
             roster_version: sighting.roster_version,
             today: sighting.today,
             photo: sighting.photo.clone(),
+            code: None,
+            face: None,
         }
     }
 }

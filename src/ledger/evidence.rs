@@ -145,6 +145,8 @@ impl Flag {
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
     /// The worker had lost the card that opened the exit.
     pub const CARD_LOST: Flag = Flag(Cow::Borrowed("card_lost"));
+    /// The face before the camera was clearly not that of the worker whose card was shown.
+    pub const CARD_FACE_DIFFERS: Flag = Flag(Cow::Borrowed("card_face_differs"));
     /// The clock was not trusted, and the decision depended on it.
     pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));
     /// The roster was older than it should be.

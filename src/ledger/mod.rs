@@ -35,6 +35,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
     clock::Stamp,
+    roster::CodeRefused,
     store::{self, StoreError},
     turnstile::PassageId,
 };
@@ -57,8 +58,8 @@ pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
-    Requeued, Waiting, WithheldFor, aside, backlog, queue_again, strike_off, strike_off_upto,
-    take_back, waiting, withheld, withhold,
+    Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
+    strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
@@ -96,6 +97,8 @@ pub enum LedgerError {
     AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("attendance {seq} is not disputed")]
     NotDisputed { seq: u64 },
+    #[error(transparent)]
+    Code(#[from] CodeRefused),
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
     #[error("the tree head could not be signed: {0}; this is a fault in Gatehouse: report it")]

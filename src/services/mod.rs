@@ -13,6 +13,7 @@
 //! | `consent` | records consents that are given and withdrawn |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `cards` | gives cards to workers, takes them back |
+//! | `codes` | makes codes in QR |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `deletion` | erases faces that are over, also in databases that were set aside |
@@ -26,6 +27,7 @@
 //! | `pending` | what came from afar: shows, confirms and rejects it |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
+//! | `listed` | takes a platform's list of workers, with their numbers there |
 //! | `lanes` | releases by hand, and the lanes' modes |
 //! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
@@ -39,6 +41,7 @@ mod asked;
 mod attendance;
 mod cards;
 mod checking;
+mod codes;
 mod command_counts;
 mod confirmation;
 mod consent;
@@ -53,6 +56,7 @@ mod failure;
 mod history;
 mod lanes;
 mod likeness;
+mod listed;
 mod live;
 mod pending;
 mod photo;
@@ -73,11 +77,13 @@ use self::refusal::Refusal;
 
 pub use self::{
     asked::{
-        Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update, UpdateFaces,
+        Clear, Edit, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update,
+        UpdateFaces,
     },
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,
+    codes::{CodeMade, MakeCode},
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
     consent::{ConsentSet, SetConsent},
@@ -89,6 +95,7 @@ pub use self::{
     failure::{Code, Failure},
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
+    listed::{Listed, ListedWorker},
     pending::{Confirm, Confirmed, WaitingItem, WaitingQuery, WaitingWorker},
     photo::{PassageAsked, PassagePhoto},
     reading::Readings,
@@ -103,6 +110,7 @@ use crate::{
     clock::{Clock, LastTrusted, Monotonic},
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
     gate::{
+        codes::Codes,
         lane::{self, LaneState},
         pace::Capacity,
         vision_pool::FrameCounts,
@@ -293,6 +301,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Who has read personal data lately.
     pub readings: Readings,
+    /// Makes codes in QR.
+    pub codes: Arc<Codes>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
     /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.

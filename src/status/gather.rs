@@ -312,6 +312,9 @@ fn upstreams(
         for Without { what: part, why, since } in &link.without {
             attention.add(what.clone(), *since, Remedy::Without { what: part, why });
         }
+        for Without { what: session, why, since } in &link.sessions_down {
+            attention.add(what.clone(), *since, Remedy::SessionDown { session, why });
+        }
         if link.withheld > 0 {
             let records = link.withheld;
             attention.add(what.clone(), link.since, Remedy::Withheld { records });

@@ -99,7 +99,7 @@ const TURNSTILE: [Number<TurnstileState>; 8] = [
     ("foreign_releases", "Releases by another hand that were noticed", |t| t.foreign_releases),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 16] = [
+const UPSTREAM: [Number<UpstreamStatus>; 17] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
@@ -120,6 +120,7 @@ const UPSTREAM: [Number<UpstreamStatus>; 16] = [
         u.carried_out.commands_unauthorised
     }),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
+    ("unreadable", "Illegible entries of the platform's lists", |u| u.link.unreadable),
 ];
 
 impl Collector for Shown {

@@ -7,6 +7,7 @@
 use std::{cell::OnceCell, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
@@ -39,6 +40,19 @@ pub struct Row {
     pub serial: Option<String>,
 }
 
+/// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
+pub fn packet_bytes(message: &profiles::Message) -> usize {
+    // The topic with its length, the packet id, no properties, and the payload.
+    let rest = 2 + message.topic.len() + 2 + 1 + message.payload.len();
+    let length = match rest {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length + rest
+}
+
 /// What is made of an entry with a seq.
 pub enum RowMade {
     Row(Box<Row>),
@@ -54,6 +68,8 @@ pub struct Maker<'a> {
     pub origin: &'a crate::attendance::Origin,
     pub upstream: &'a str,
     pub store: &'a Store,
+    /// Time at which the rows are made, by the wall clock.
+    pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
     /// The effective times, once they are needed.
     pub dates: OnceCell<Dates>,
@@ -73,8 +89,10 @@ impl Maker<'_> {
             Err(error) => return Some(Err(error)),
         };
         let needs = (self.upstream, self.profile.needs());
+        let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
         let attach = |record: &_| Attached {
             reckoned,
+            made_at,
             ..attached(self.tx, self.store.sealer(), needs, record)
         };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
@@ -205,6 +223,7 @@ impl<'a> Rows<'a> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    at_ms,
                     tx,
                     dates: OnceCell::new(),
                 };
@@ -233,10 +252,30 @@ impl<'a> Rows<'a> {
     }
 
     /// Takes in rows that were read.
-    pub fn fetched(&mut self, read: Read) {
+    pub fn fetched(&mut self, mut read: Read) {
         failpoint::at("uplink.read");
         self.refusals.extend(read.lacking);
+        self.refusals.extend(self.too_large(&mut read.page));
         self.delivery.fetched(&read.fetch, read.page);
+    }
+
+    /// Takes the rows out of a page that the broker does not take for their size, where no stub goes
+    /// in their place. They stand aside, because they would end each connection.
+    fn too_large(&self, page: &mut Page<Row>) -> Vec<Refusal> {
+        if self.profile.stubs_on().is_some() {
+            return Vec::new();
+        }
+        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let is_large = |(_, row): &mut (u64, Row)| packet_bytes(&row.message) > most;
+        let refusal = |(seq, row): (u64, Row)| {
+            let bytes = packet_bytes(&row.message);
+            let words = format!(
+                "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
+                 operator for more"
+            );
+            Refusal { seq, words, here: true, at_ms }
+        };
+        page.rows.extract_if(.., is_large).map(refusal).collect()
     }
 
     pub fn has_to_strike(&self) -> bool {
@@ -306,10 +345,10 @@ impl<'a> Rows<'a> {
 
     /// Offers rows again for which the gateway lacked something: the roster has changed.
     pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        self.settle().await?;
         if self.state.borrow().refused_rows == 0 {
             return Ok(());
         }
-        self.settle().await?;
         let name = self.upstream.name.clone();
         let retry = self.context.store.write(Priority::Upkeep, move |tx| {
             let back = ledger::retry_refused(tx, &name, true)?;

@@ -23,6 +23,7 @@ mod camera;
 mod camera_dialects;
 mod chain;
 mod clock;
+mod codes;
 mod commands;
 mod config;
 mod consent;
@@ -40,7 +41,9 @@ mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
+mod face_terminal;
 mod gate;
+mod guard_button;
 mod hostile_camera;
 mod import;
 mod lanes;
@@ -64,10 +67,12 @@ mod shipped;
 mod slow_box;
 mod structure;
 mod supervision;
+mod tcp843;
 mod timesheet;
 mod tls;
 mod turnstile;
 mod watch;
+mod with_face;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.

@@ -73,6 +73,7 @@ fn gate(cameras: usize) -> Gate {
         slot: Arc::new(Slot::new(wakeup.clone())),
         lane: lane.clone(),
         passing: passing.subscribe(),
+        face: Default::default(),
         seen: Arc::default(),
         turn: Mutex::default(),
     });

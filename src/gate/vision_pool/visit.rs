@@ -38,7 +38,7 @@ const AGAIN_NAMED: Duration = Duration::from_millis(500);
 const AGAIN_UNNAMED: Duration = Duration::from_millis(200);
 /// Minimum similarity (cosine) of two good looks at one person. The roster's threshold is never
 /// below 0.3 either.
-pub(super) const UNLIKE: f32 = 0.3;
+pub const UNLIKE: f32 = 0.3;
 /// Maximum number of a visit's templates that are kept for comparison: the first good one and the
 /// last ones.
 const KEPT: usize = 3;

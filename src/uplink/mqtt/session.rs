@@ -86,6 +86,8 @@ struct Session<'a> {
     /// Messages go out with QoS 0.
     qos_0: bool,
     status_due: bool,
+    /// The platform has not answered the greeting of this connection.
+    greets: bool,
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
     head_sent: Option<u64>,
@@ -130,6 +132,7 @@ pub(super) async fn session(
         take_back_due: false,
         qos_0: false,
         status_due: false,
+        greets: true,
         head_due: false,
         head_sent: None,
         asked_at: Monotonic::default(),
@@ -165,8 +168,9 @@ impl Session<'_> {
         let mut online = self.context.online.clone();
         let mut roster = online.borrow().roster_version;
         let mut heads = self.context.heads.clone();
+        let heartbeat = self.to.profile.heartbeat();
         let [mut renew, mut check, mut strike] =
-            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
+            [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         let mut earlier: Option<EarlierRead> = None;
         loop {
@@ -233,7 +237,7 @@ impl Session<'_> {
                     self.earlier.rests = false;
                 }
                 Ok(()) = online.changed(), if connected => {
-                    self.status_due = true;
+                    self.status_due |= heartbeat.is_none();
                     let now = online.borrow().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
                         self.rows.retry_lacking().await?;

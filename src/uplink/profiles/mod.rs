@@ -6,11 +6,13 @@
 
 #![warn(missing_docs)]
 
+pub mod face_terminal;
 mod message;
 pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
+pub mod tcp843;
 
 use std::sync::Arc;
 
@@ -27,8 +29,12 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] =
-    &[registered::<native::Native>(), registered::<national::National>()];
+const PROFILES: &[Registered] = &[
+    registered::<native::Native>(),
+    registered::<face_terminal::FaceTerminal>(),
+    registered::<national::National>(),
+    registered::<tcp843::Tcp843>(),
+];
 
 /// A profile in the list.
 struct Registered {
