@@ -9,8 +9,9 @@ const ID_NUMBER: &str = "110101199003070011";
 
 /// The configurations with a test below, and the folder of those that `platforms` lists.
 const TESTED: [&str; 3] = ["bench.toml", "gatehouse.toml", "platforms"];
-/// The platforms' files, each with a test.
-const PLATFORMS: [&str; 1] = ["longminggong.toml"];
+/// The files of the five platforms.
+const PLATFORMS: [&str; 5] =
+    ["guizhou.toml", "longminggong.toml", "xinjiang.toml", "yanbian.toml", "yunzhugong.toml"];
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -314,7 +314,7 @@ impl Profile for Tcp843 {
     }
 
     fn needs(&self) -> Needs {
-        Needs { code: true, photo: true, ..Needs::default() }
+        Needs { code: true, photo: true, time: true, ..Needs::default() }
     }
 
     fn talk(&self) -> Talk {
@@ -348,8 +348,19 @@ impl Profile for Tcp843 {
                 record.worker
             ));
         };
-        let Ok(at) = record.effective().parse::<Timestamp>() else {
-            return lacks(format!("the time {:?} is illegible", record.effective()));
+        let at = match &attached.reckoned {
+            Some(reckoned) if reckoned.undated.is_some() => {
+                return lacks(
+                    "the gateway's clock was wrong when it was recorded, and nothing dates it yet: \
+                     synchronise the clock"
+                        .to_owned(),
+                );
+            }
+            Some(reckoned) => reckoned.corrected_at.as_deref().unwrap_or(&record.at),
+            None => &record.at,
+        };
+        let Ok(at) = at.parse::<Timestamp>() else {
+            return lacks(format!("the time {at:?} is illegible"));
         };
         // Without the worker's consent there is no photo. The platform judges the record.
         let photo: &[u8] = match &attached.photo {

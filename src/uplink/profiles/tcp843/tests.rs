@@ -1,6 +1,7 @@
 use jiff::tz::TimeZone;
 
 use super::*;
+use crate::attendance::Reckoned;
 
 fn origin() -> Origin {
     let timezone = TimeZone::get("Asia/Shanghai").unwrap();
@@ -85,6 +86,19 @@ fn a_record_for_which_something_lacks_names_the_remedy() {
     // The other means keep their numbers.
     let message = given.record(&record(), &with_code(None)).unwrap().unwrap();
     assert_eq!(message.payload[11], 6);
+}
+
+#[test]
+fn i9_a_record_of_a_wrong_clock_goes_with_its_true_time_or_stands_aside() {
+    let profile = made(TWO).unwrap();
+    let reckoned = |reckoned| Attached { reckoned: Some(reckoned), ..with_code(None) };
+    let corrected_at = Some("2026-11-22T11:00:00.000+08:00".to_owned());
+    let corrected = Reckoned { corrected_at, undated: None };
+    let message = profile.record(&record(), &reckoned(corrected)).unwrap().unwrap();
+    assert_eq!(hex::encode(&message.payload[4..11]), "20261122110000");
+    let undated = Reckoned { corrected_at: None, undated: Some(Default::default()) };
+    let said = lacks(&profile, &record(), &reckoned(undated));
+    assert!(said.contains("synchronise the clock"), "{said}");
 }
 
 #[test]
