@@ -95,7 +95,7 @@ pub trait Profile: Send + Sync {
         None
     }
 
-    /// Makes the message that the gateway has come online. It goes first over each connection, and
+    /// Makes the message that the gateway has come online. It goes at the begin of a connection, and
     /// with each heartbeat until the platform answers it ([`Heard::Welcome`]).
     fn greeting(&self, _online: &Online) -> Made {
         Ok(None)
