@@ -44,7 +44,7 @@ impl Machine {
         let cools = named.is_some_and(|id| self.cooling.holds(now, id, place, at));
         let decided = match verdict {
             _ if cools => nothing(Taken::CoolingDown),
-            Verdict::Agreed(claim) => self.decide(now, claim, fresh),
+            Verdict::Agreed(claim) => self.decide(now, *claim, fresh),
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),
             Verdict::Ignored => nothing(if !self.is_free() { Taken::Busy } else { Taken::Free }),
