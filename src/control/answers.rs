@@ -219,6 +219,11 @@ impl Connection<'_> {
                 }
                 self.done(&audit.done).await
             }
+            Request::Picture(query) => {
+                let (shown, jpeg) = services.picture(&query).await?;
+                self.pieces(&jpeg).await?;
+                self.done(shown).await
+            }
             Request::Watch(watch) => {
                 let mut watching = services.watch(&watch)?;
                 loop {

@@ -12,8 +12,8 @@ use crate::{
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
         EvidenceQuery, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange, PassageAsked,
-        Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch,
-        Withdraw, WorkerQuery,
+        PictureQuery, Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery,
+        Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -77,6 +77,8 @@ pub enum Request {
     Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
+    /// What a lane's camera sees, without faces; in pieces, as hexadecimal digits.
+    Picture(PictureQuery),
     /// The records that a platform refused.
     Refused(UpstreamQuery),
     /// Offers them again.

@@ -41,7 +41,7 @@ use crate::{
     camera::{self, Slot, Wakeup},
     clock::Clock,
     commands,
-    config::{Config, Direction, Lane, ModelFiles, Upstream},
+    config::{Config, Direction, Lane, Liveness, ModelFiles, Upstream},
     control, failpoint,
     gate::{
         self,
@@ -140,9 +140,10 @@ struct Links {
 }
 
 /// Loads the models, off the async threads. Unpacking them takes twice their final size.
-async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
+async fn load_vision(files: &ModelFiles, liveness: Liveness) -> anyhow::Result<Arc<Vision>> {
     let files = files.clone();
-    let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
+    let vision =
+        tokio::task::spawn_blocking(move || Vision::configured(&files, liveness)).await??;
     memory::give_back();
     Ok(Arc::new(vision))
 }
@@ -160,7 +161,7 @@ async fn empty_log(store: &Store) {
 
 /// Starts a gate. The cameras open after the passages that a crash left open are closed.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
-    let vision = load_vision(&config.models).await?;
+    let vision = load_vision(&config.models, config.recognition.liveness).await?;
     let mut listener = None;
     let begun = loop {
         let problem = match begin(config, &clock, &vision, &mut listener).await {
@@ -281,6 +282,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         capacity: capacity.clone(),
         exporter,
         face_limits: config.enrolment,
+        min_face_px: config.recognition.min_face_px,
         threshold: config.recognition.threshold,
         roster_rules: config.roster.clone(),
         retention: Retention {

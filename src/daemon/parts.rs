@@ -84,6 +84,7 @@ impl Parts {
                 passing: passing.subscribe(),
                 seen: seen.clone(),
                 face: faces[side.direction as usize].clone(),
+                zone: side.zone.clone(),
                 turn: Default::default(),
             });
             cameras.push(CameraPanel {
@@ -93,6 +94,7 @@ impl Parts {
                 stalled_after: camera::stalled_after(side),
                 seen,
                 slot,
+                zone: side.zone.clone(),
             });
         }
         let mut readers = Vec::new();

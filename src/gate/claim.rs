@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Evidence, FaceEvidence, Flag},
+    ledger::{Actor, Evidence, FaceEvidence, Flag, Presentation},
     reader::WithFace,
     roster::{Day, Person, UsedCode, Worker, WorkerId},
     vision::Template,
@@ -45,6 +45,20 @@ pub struct FaceSeen {
     /// The worker whose passage is under way on this side, if the look is good and is clearly not a
     /// look at this worker.
     pub unlike: Option<WorkerId>,
+    pub beside: Beside,
+    /// The judgement on a living face of this visit so far, if one was made.
+    pub presentation: Option<Presentation>,
+}
+
+/// Another face of like width in the zone: it is not known which of the two people comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    #[default]
+    NoOne,
+    /// For less than a second.
+    Briefly,
+    /// For a second or longer.
+    Long,
 }
 
 /// For each direction, the worker whose passage is under way. The vision pool compares faces with

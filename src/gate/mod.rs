@@ -3,7 +3,8 @@
 //! In: frames from the cameras' slots, requests for a manual release, the turnstile's events.
 //! Out: ledger entries, and releases in answer to their commits. `visit` (agreement of sightings),
 //! `policy` and `passage` decide and touch nothing; `pace` has their timeouts, `refusal` their
-//! sentences, and `codes` the rules of codes in QR. `vision_pool` (the vision workers), `reader` (one task for
+//! sentences, and `codes` the rules of codes in QR. `presentations` keeps the usual liveness scores of a
+//! camera. `vision_pool` (the vision workers), `reader` (one task for
 //! each reader) and `lane` (one task for each lane) carry out the
 //! decisions.
 
@@ -13,6 +14,7 @@ pub mod lane;
 pub mod pace;
 pub mod passage;
 pub mod policy;
+pub mod presentations;
 pub mod reader;
 mod refusal;
 pub mod vision_pool;

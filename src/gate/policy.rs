@@ -83,6 +83,8 @@ words! {
         UnknownFace = "unknown_face",
         /// The face matches two workers on the roster.
         AmbiguousFace = "ambiguous_face",
+        /// Two people stand side by side: one person only.
+        SeveralFaces = "several_faces",
         /// The worker came from afar, and no person at the site has confirmed the worker yet.
         Pending = "pending",
         NotYetValid = "not_yet_valid",

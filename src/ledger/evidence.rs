@@ -90,6 +90,10 @@ pub struct Presentation {
     pub score: Score,
     /// The sign that decided it: a word.
     pub cue: String,
+    /// The part of the face's surroundings that moved with it, as the paper of a photo does; absent
+    /// where the looks did not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rides: Option<Score>,
 }
 
 /// A card or code that a reader read, without its number.

@@ -18,6 +18,7 @@ mod faces;
 mod identity;
 pub mod import;
 mod matcher;
+mod numbers;
 mod reseal;
 mod rows;
 mod stale;
@@ -46,6 +47,7 @@ pub use faces::{Erased, Faces};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster, SHARE_OF_MEAN};
+pub use numbers::{note_number, number_at};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
     MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,

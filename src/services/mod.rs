@@ -27,6 +27,7 @@
 //! | `pending` | what came from afar: shows, confirms and rejects it |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
+//! | `listed` | takes a platform's list of workers, with their numbers there |
 //! | `lanes` | releases by hand, and the lanes' modes |
 //! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
@@ -55,9 +56,11 @@ mod failure;
 mod history;
 mod lanes;
 mod likeness;
+mod listed;
 mod live;
 mod pending;
 mod photo;
+mod picture;
 mod reading;
 mod refusal;
 mod roster;
@@ -93,8 +96,10 @@ pub use self::{
     failure::{Code, Failure},
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
+    listed::{Listed, ListedWorker},
     pending::{Confirm, Confirmed, WaitingItem, WaitingQuery, WaitingWorker},
     photo::{PassageAsked, PassagePhoto},
+    picture::{FacePlace, PictureQuery, PictureShown},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
     upstreams::{RefusedPassage, RefusedRecord, Retried, UpstreamQuery},
@@ -105,7 +110,9 @@ use crate::{
     attendance::Origin,
     camera::{CameraState, Slot},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
+    config::{
+        AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold, Zone,
+    },
     gate::{
         codes::Codes,
         lane::{self, LaneState},
@@ -141,6 +148,8 @@ pub struct CameraPanel {
     pub seen: Arc<FrameCounts>,
     /// The slot from which an enrolment borrows frames.
     pub slot: Arc<Slot>,
+    /// Where the next person stands.
+    pub zone: Zone,
 }
 
 /// A reader, as `status` shows it.
@@ -272,6 +281,8 @@ pub struct Services {
     pub exporter: watch::Receiver<Option<ExporterDown>>,
     /// Minimum quality of an enrolment's faces.
     pub face_limits: FaceLimits,
+    /// Minimum width of a face at the gate, in pixels of the camera's frame.
+    pub min_face_px: f32,
     /// How the match threshold is chosen.
     pub threshold: Threshold,
     /// The rules for enrolments, and the group of users who may change things.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, Happening, LaneTask, Request};
+use super::{Done, Happening, LaneTask, Request, usual};
 use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
@@ -165,6 +165,7 @@ impl Shell<'_> {
                     _ => tracing::info!(%lane, %passage, "manual release"),
                 }
                 let photo_store = self.lane.photo_store.clone();
+                let judged = (self.lane.state.clone(), lane.clone());
                 let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
                     passage: passage.0,
                     worker: worker.as_str().to_owned(),
@@ -183,6 +184,8 @@ impl Shell<'_> {
                         if let Some(code) = code {
                             roster::use_code(tx, code, stamp)?;
                         }
+                        let (state, lane) = &judged;
+                        usual::add(tx, stamp, (state, lane), &body);
                         decided(ledger, tx, stamp, body)
                     },
                 );
