@@ -12,6 +12,7 @@ mod camera;
 mod file;
 mod lane;
 mod limits;
+mod liveness;
 mod lookalike;
 mod platform_url;
 mod secret;
@@ -26,6 +27,7 @@ mod typed;
 mod upstream;
 mod value;
 mod written;
+mod zone;
 
 use std::path::{Path, PathBuf};
 
@@ -36,13 +38,15 @@ pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
-    limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
+    limits::{AlarmLimits, FaceLimits, Recognition},
+    liveness::{Liveness, LivenessModel},
     platform_url::PlatformUrl,
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
     threshold::{MatchThreshold, STRANGERS, Threshold},
     upstream::{Ack, Broker, CommandLevel, MqttVersion, OwnKeys, Tls, Upstream},
+    zone::Zone,
 };
 pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 

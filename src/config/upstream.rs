@@ -78,6 +78,17 @@ pub struct Upstream {
 pub struct OwnKeys(pub toml::Table);
 
 impl OwnKeys {
+    /// Returns the secrets that are kept apart, with their keys.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, Secret)> {
+        let secret = |(key, value): (&String, &toml::Value)| match Secret::from(
+            value.as_str()?.to_owned(),
+        ) {
+            Secret::Plain(_) => None,
+            secret => Some((key.clone(), secret)),
+        };
+        self.0.iter().filter_map(secret)
+    }
+
     /// Makes the path of each `file:` absolute, as of the other secrets.
     fn begin_at(&mut self, base: &Path) {
         for (_, value) in &mut self.0 {

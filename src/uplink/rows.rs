@@ -4,7 +4,7 @@
 //! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
 //! note that a platform refused them. Touches: the database.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -19,10 +19,10 @@ use super::{
     terms::Stub,
 };
 use crate::{
-    attendance::Leaf,
+    attendance::{Leaf, Reckoned},
     config::Upstream,
     failpoint,
-    ledger::{self, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
+    ledger::{self, Dates, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
     store::{Priority, Store, set_meta},
 };
 
@@ -71,6 +71,8 @@ pub struct Maker<'a> {
     /// Time at which the rows are made, by the wall clock.
     pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
+    /// The effective times, once they are needed.
+    pub dates: OnceCell<Dates>,
 }
 
 impl Maker<'_> {
@@ -82,14 +84,35 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
+        let reckoned = match self.reckoned(cause.as_ref().unwrap_or(stored)) {
+            Ok(reckoned) => reckoned,
+            Err(error) => return Some(Err(error)),
+        };
         let needs = (self.upstream, self.profile.needs());
         let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
         let attach = |record: &_| Attached {
+            reckoned,
             made_at,
             ..attached(self.tx, self.store.sealer(), needs, record)
         };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    /// Returns how the time of an entry is known, where its own clock does not say so and the
+    /// platform cannot reckon it.
+    fn reckoned(&self, stored: &Stored) -> Result<Option<Reckoned>, LinkError> {
+        if stored.entry.stamp.synced || !self.profile.needs().time {
+            return Ok(None);
+        }
+        let dates = match self.dates.get() {
+            Some(dates) => dates,
+            None => {
+                let read = Dates::read(self.tx)?;
+                self.dates.get_or_init(|| read)
+            }
+        };
+        Ok(Some(self.origin.reckoned(dates.of(&stored.entry))))
     }
 
     fn made(
@@ -202,6 +225,7 @@ impl<'a> Rows<'a> {
                     store: &sealed,
                     at_ms,
                     tx,
+                    dates: OnceCell::new(),
                 };
                 let make = |stored: Stored, cause| {
                     let resent = sent.contains(stored.entry.seq?);
@@ -279,6 +303,7 @@ impl<'a> Rows<'a> {
         }
         let stubbed = std::mem::take(&mut self.stubbed);
         let refusals = std::mem::take(&mut self.refusals);
+        let counts_refused = self.state.borrow().refused_rows > 0;
         let largest = self.largest as u64;
         let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
@@ -301,7 +326,8 @@ impl<'a> Rows<'a> {
                 failpoint::at("uplink.striking");
                 let acknowledged = rows + more.transpose()?.unwrap_or(0);
                 let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
-                let refused = !refusals.is_empty();
+                // Refused rows may have been put back meanwhile.
+                let refused = counts_refused || !refusals.is_empty();
                 let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
                 Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld, refused })
             });
@@ -321,10 +347,10 @@ impl<'a> Rows<'a> {
 
     /// Offers rows again for which the gateway lacked something: the roster has changed.
     pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        self.settle().await?;
         if self.state.borrow().refused_rows == 0 {
             return Ok(());
         }
-        self.settle().await?;
         let name = self.upstream.name.clone();
         let retry = self.context.store.write(Priority::Upkeep, move |tx| {
             let back = ledger::retry_refused(tx, &name, true)?;

@@ -67,6 +67,12 @@ pub struct UpstreamState {
     /// Records of which the platform has not given its verdict yet.
     #[serde(default)]
     pub undecided: u64,
+    /// The sessions that are down while others are up.
+    #[serde(default)]
+    pub sessions_down: Vec<Without>,
+    /// Entries of the platform's lists of workers that are illegible and were passed over.
+    #[serde(default)]
+    pub unreadable: u64,
     /// The last refused or unheard record or acknowledgement, in words.
     pub last_trouble: Option<String>,
     /// Uptime of `last_trouble`.
@@ -89,12 +95,13 @@ impl UpstreamState {
     }
 }
 
-/// An accessory that the broker forbids.
+/// An accessory that the broker forbids, or a session that is down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Without {
-    /// The accessory, in words: the will, retained messages, subscriptions, messages on a topic.
+    /// The accessory, in words: the will, retained messages, subscriptions, messages on a topic. Or the
+    /// session's lane and direction.
     pub what: String,
-    /// How the broker forbade it.
+    /// How the broker forbade it, or why the session is down.
     pub why: String,
     /// Uptime at which it last did so.
     #[serde(skip)]

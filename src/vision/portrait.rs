@@ -30,7 +30,7 @@ pub(super) fn small(image: &Image) -> Result<Vec<u8>, image::ImageError> {
     encode(image.pixels())
 }
 
-fn encode(head: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+pub(super) fn encode(head: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(head)?;
     Ok(jpeg)

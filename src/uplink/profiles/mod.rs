@@ -8,16 +8,20 @@
 
 pub mod face_terminal;
 mod message;
+pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
+pub mod tcp843;
 
 use std::sync::Arc;
 
 pub use self::profile::{
     Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, Profile, Stub,
 };
-pub use self::talk::{Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Verdict};
+pub use self::talk::{
+    Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Unusable, Verdict,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::{self, Ack, Config, ConfigError, PlatformUrl, Upstream},
@@ -25,8 +29,12 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] =
-    &[registered::<native::Native>(), registered::<face_terminal::FaceTerminal>()];
+const PROFILES: &[Registered] = &[
+    registered::<native::Native>(),
+    registered::<face_terminal::FaceTerminal>(),
+    registered::<national::National>(),
+    registered::<tcp843::Tcp843>(),
+];
 
 /// A profile in the list.
 struct Registered {

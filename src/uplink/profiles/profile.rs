@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub use super::message::{Made, Message, Unmade};
 use super::talk::Talk;
 use crate::{
-    attendance::{EventRecord, Leaf, Origin, Record},
+    attendance::{EventRecord, Leaf, Origin, Reckoned, Record},
     config::Upstream,
     ledger::{LaneMode, LedgerId, SignedHead, WithheldFor, tree::Hash},
     roster::IdType,
@@ -31,6 +31,8 @@ pub struct Attached {
     pub identity: Option<(IdType, Zeroizing<String>)>,
     /// The worker's number at the platform, if it has told one.
     pub code: Option<String>,
+    /// How its time is known, if the clock was not synchronised.
+    pub reckoned: Option<Reckoned>,
     /// A JPEG of the passage, or why there is none.
     pub photo: Option<Result<Arc<[u8]>, String>>,
     /// Time at which the message is made, by the wall clock.
@@ -44,6 +46,8 @@ pub struct Needs {
     pub id_number: bool,
     /// The worker's number at the platform.
     pub code: bool,
+    /// The true time, because the platform cannot reckon it.
+    pub time: bool,
     /// A photo of the passage. The upstream must have `photos = "record"`.
     pub photo: bool,
 }
@@ -154,7 +158,14 @@ pub trait Profile: Send + Sync {
         Err(NoCommand::new(None, "not_supported", "this platform gives no commands"))
     }
 
-    /// Returns the payload of the reply to a command.
+    /// Whether its commands may be lists of workers with their numbers at the platform. The gateway
+    /// asked for them itself.
+    fn lists_workers(&self) -> bool {
+        false
+    }
+
+    /// Returns the payload of the reply to a command. To a platform that answers each call nothing is
+    /// sent: a payload that is not empty says that records may go which lacked something.
     fn answer(&self, _reply: &Value) -> Vec<u8> {
         Vec::new()
     }

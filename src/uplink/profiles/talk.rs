@@ -1,6 +1,6 @@
 //! What a profile says to a platform that answers each call, over HTTPS or TCP. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -62,6 +62,21 @@ pub struct Request {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// Why an answer says nothing of the rows of its call. The connection is then given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The reason, in words that name the remedy.
+    pub words: String,
+    /// The platform refuses the account. The next attempt waits for minutes.
+    pub is_login: bool,
+}
+
+impl<W: Into<String>> From<W> for Unusable {
+    fn from(words: W) -> Unusable {
+        Unusable { words: words.into(), is_login: false }
+    }
+}
+
 /// The calls of a platform over HTTPS. Each answer is the body of an answer with status 200.
 pub trait Calls: Send + Sync {
     /// Maximum number of rows of a call. They have their topic in common.
@@ -70,16 +85,16 @@ pub trait Calls: Send + Sync {
     /// Makes the request that delivers rows.
     fn deliver(&self, rows: &[Parcel], moment: &Moment) -> Result<Request, Unmade>;
 
-    /// Reads the answer: the verdict on each row, in their order. The error says why it is no answer
-    /// to this request; the connection is then given up.
-    fn delivered(&self, rows: &[Parcel], answer: &[u8]) -> Result<Vec<Verdict>, String>;
+    /// Reads the answer: the verdict on each row, in their order.
+    fn delivered(&self, rows: &[Parcel], answer: &[u8]) -> Result<Vec<Verdict>, Unusable>;
 
     /// Makes the request that asks for a verdict, and `None` if the platform decides at once.
     fn inquire(&self, serial: &str, moment: &Moment) -> Option<Request>;
 
-    /// Reads the answer: the verdict on all rows of the call, or `None` while there is none. After
-    /// [`Verdict::NotNow`] the rows are sent again: the platform does not know the number.
-    fn inquired(&self, answer: &[u8]) -> Result<Option<Verdict>, String>;
+    /// Reads the answer: the verdict on all rows of the call, or `None` while there is none;
+    /// [`Verdict::Later`] says in words why there is none. After [`Verdict::NotNow`] the rows are
+    /// sent again, each by itself.
+    fn inquired(&self, serial: &str, answer: &[u8]) -> Result<Option<Verdict>, Unusable>;
 }
 
 /// The sessions of a platform over TCP: one for each topic.
@@ -89,6 +104,9 @@ pub trait Sessions: Send + Sync {
 
     /// Begins the session of a topic.
     fn session(&self, topic: &str) -> Box<dyn Dialogue>;
+
+    /// Returns the timeout for an answer.
+    fn answers_within(&self) -> Duration;
 }
 
 /// What comes of the bytes of a session.
@@ -96,16 +114,24 @@ pub trait Sessions: Send + Sync {
 pub enum Said {
     /// The platform accepted the login. Rows may go.
     Ready,
+    /// The platform refused the login, in its words.
+    LoginRefused(String),
     /// The verdict on the row that was sent last.
     Verdict(Verdict),
     /// The platform answered something else, such as a heartbeat.
     Answer,
     /// A command, for [`Profile::command`](super::Profile::command).
     Command(Vec<u8>),
+    /// Number of illegible entries of a list, which were passed over.
+    Unreadable(u64),
+    /// What the platform did not do, in words for a person.
+    Note(String),
+    /// The platform wants a new session, in its words.
+    Over(String),
 }
 
 /// One session over TCP, without its socket.
-pub trait Dialogue: Send {
+pub trait Dialogue: Send + Sync {
     /// Returns the bytes that open the session.
     fn begin(&mut self, moment: &Moment) -> Vec<u8>;
 

@@ -88,6 +88,7 @@ impl Session<'_> {
                     store: &sealed,
                     at_ms,
                     tx,
+                    dates: std::cell::OnceCell::new(),
                 };
                 // A record for which the gateway lacks something stays in that database.
                 let make = |stored: Stored, cause| {

@@ -110,7 +110,7 @@ impl Profile for FaceTerminal {
     fn needs(&self) -> Needs {
         let id_number = self.keys.send_id_card || self.keys.custom_id == keys::CustomId::IdCard;
         let code = self.keys.custom_id == keys::CustomId::Code;
-        Needs { id_number, code, photo: self.photo }
+        Needs { id_number, code, photo: self.photo, time: false }
     }
 
     fn record(&self, record: &Record, attached: &Attached) -> Made {
