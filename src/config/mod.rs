@@ -13,6 +13,7 @@ mod file;
 mod lane;
 mod limits;
 mod lookalike;
+mod photos;
 mod secret;
 mod signer_key;
 mod site;
@@ -36,6 +37,7 @@ pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
+    photos::{PhotoCrop, Photos},
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
@@ -115,6 +117,12 @@ impl Config {
         let (path, line) = (self.path.clone(), file::line(&text, key));
         let (key, message) = typed::explain(key, message);
         ConfigError::Wrong { path, line, key, message }
+    }
+
+    /// Returns the names of the upstreams that get scenes of passages.
+    pub fn scenes_for(&self) -> Vec<String> {
+        let those = self.upstreams.iter().filter(|upstream| upstream.wants_scenes());
+        those.map(|upstream| upstream.name.clone()).collect()
     }
 
     /// Checks `text` as the contents of `path`.

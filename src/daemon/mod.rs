@@ -352,6 +352,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
+        scenes_for: config.scenes_for(),
         cancel: cancel.clone(),
     };
     let mut threads = vision_pool::spawn(vision_pool, &beats, &ended)

@@ -13,6 +13,7 @@ use crate::{
     config::{Direction, MatchThreshold},
     ledger::{Actor, Evidence, Flag},
     roster::{Day, Person, Worker, WorkerId},
+    store::photo_store::Scene,
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -101,11 +102,13 @@ impl Presented {
 pub struct PassagePhoto {
     pub jpeg: Arc<[u8]>,
     pub sha256: [u8; 32],
+    /// The face and what is around it, if a platform gets it.
+    pub scene: Option<Scene>,
 }
 
 impl PassagePhoto {
     pub fn new(jpeg: Vec<u8>) -> PassagePhoto {
-        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into() }
+        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into(), scene: None }
     }
 }
 

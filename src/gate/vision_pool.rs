@@ -20,10 +20,12 @@
 //! | `watch` | decides whether to search a camera's frame (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `counts` | counts the frames by their result |
+//! | `scene` | makes the scene of a passage for platforms |
 //! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
 pub mod probe;
+mod scene;
 mod visit;
 mod watch;
 
@@ -44,6 +46,7 @@ pub use self::{
     watch::Watch,
 };
 use self::{
+    scene::Due,
     visit::{Look, UNLIKE, Use},
     watch::Glance,
 };
@@ -59,6 +62,7 @@ use crate::{
     config::{Direction, FaceLimits, Recognition},
     failpoint,
     roster::{Day, Roster},
+    store::photo_store,
     supervision::{Heartbeat, Heartbeats},
     timing::Stages,
     vision::{self, DecodeError, View, Vision, VisionError},
@@ -124,6 +128,8 @@ pub struct VisionPool {
     pub timezone: TimeZone,
     /// Whether photos of passages are kept; if not, none is made.
     pub photos: bool,
+    /// The platforms that get scenes of passages.
+    pub scenes_for: Vec<String>,
     pub cancel: CancellationToken,
 }
 
@@ -305,8 +311,10 @@ impl VisionPool {
             .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
             .into_iter()
             .map(|face| small.in_frame(face));
+        let faces: Vec<_> = faces.collect();
+        let all = if self.scenes_for.is_empty() { Vec::new() } else { faces.clone() };
         let (faces, too_small): (Vec<_>, Vec<_>) =
-            faces.partition(|face| face.bbox.w >= self.rules.min_face_px);
+            faces.into_iter().partition(|face| face.bbox.w >= self.rules.min_face_px);
         watch.searched(at, !faces.is_empty());
         let Some(face) = watch.visits.follow(at, faces) else {
             if let Some(face) = too_small.first() {
@@ -365,6 +373,18 @@ impl VisionPool {
             good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
         });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
+        let (today, mut photo) = (self.today(), photo.map(PassagePhoto::new));
+        // The frame of a look that waited is gone.
+        let worker = sighted.named().filter(|_| waited.is_none());
+        let worker = worker.and_then(|id| roster.worker(id));
+        let mut scene = None;
+        if let Some(photo) = &mut photo
+            && worker.is_some_and(|worker| self.needs_scene(feed, watch, worker, today))
+        {
+            let (maker, made) = photo_store::scene();
+            photo.scene = Some(made);
+            scene = Some(Due { maker, worker: &face, faces: &all });
+        }
         feed.hand_over(Sighting {
             direction: feed.direction,
             visit,
@@ -373,13 +393,16 @@ impl VisionPool {
             sighted,
             threshold,
             roster_version: roster.version(),
-            today: self.today(),
-            photo: photo.map(PassagePhoto::new),
+            today,
+            photo,
             face: FaceSeen { width_px: face.bbox.w, unlike },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));
         failpoint::at("sight.handed");
+        if let Some(due) = scene {
+            self.make_scene(feed, &view, due);
+        }
         Ok(())
     }
 

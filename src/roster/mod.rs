@@ -46,8 +46,8 @@ use jiff::civil::Date;
 pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, holder_of, identity, list, load,
-    load_one, must_exist, remove, set_state, update, version,
+    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, find, holder_of, identity, list,
+    load, load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};

@@ -10,6 +10,7 @@
 
 mod files;
 mod rows;
+mod scene;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -20,13 +21,17 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::OptionFuture;
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::Draft;
-pub use self::rows::{Untold, carry_over, erase, oldest, reseal, tell_untold};
+pub use self::{
+    rows::{Untold, carry_over, erase, oldest, reseal, tell_untold},
+    scene::{KeptPhoto, Part, Scene, SceneMaker, scene},
+};
 use super::{Priority, SealError, Sealer, Store, StoreError};
 use crate::{
     clock::{Clock, Corroborated},
@@ -71,6 +76,8 @@ pub struct Taken {
     pub worker: String,
     /// The photo of the face, a JPEG.
     pub jpeg: Arc<[u8]>,
+    /// The face and what is around it, if a platform gets it.
+    pub scene: Option<Scene>,
 }
 
 /// The state of the photo store, for `status`. Counters start with the daemon.
@@ -172,16 +179,6 @@ impl PhotoStore {
         let asked = self.requests.send(Request::Prune { before, today, done }).await;
         asked.map_err(|_| StoreError::Stopped)?;
         wait.await.map_err(|_| StoreError::Stopped)?
-    }
-
-    /// Returns the JPEG of a passage, if one is kept.
-    pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, PhotoStoreError> {
-        let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
-        let Some((folder, key)) = row else { return Ok(None) };
-        let sealed = self.on_files(move |dir| files::read(dir, &folder, &passage)).await?;
-        let Some(sealed) = sealed else { return Ok(None) };
-        let sealer = rows::photo_sealer(self.store.sealer(), &passage, &key)?;
-        Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
     }
 
     /// Returns the present state.
@@ -301,10 +298,14 @@ impl Keeper {
         let folder = day.map_or_else(|| UNDATED.to_owned(), |day| day.to_string());
         let sealer = self.photo_store.store.sealer().clone();
         let mut drafts = Vec::with_capacity(photos.len());
-        for Taken { passage, worker, jpeg } in photos {
+        for Taken { passage, worker, jpeg, scene } in photos {
             let (photo_sealer, key) = rows::new_key(&sealer, &passage)?;
-            let sealed = photo_sealer.seal(&files::place(&passage), &jpeg)?;
-            drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, key });
+            let sealed = photo_sealer.seal(&files::place(&passage, Part::Face), &jpeg)?;
+            let scene = OptionFuture::from(scene.map(Scene::finished)).await.flatten();
+            let scene = scene
+                .map(|jpeg| photo_sealer.seal(&files::place(&passage, Part::Scene), &jpeg))
+                .transpose()?;
+            drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, scene, key });
         }
         let written = self.photo_store.on_files(move |dir| {
             drafts.iter().try_for_each(|draft| files::write(dir, draft))?;
@@ -318,7 +319,7 @@ impl Keeper {
             let (mut bytes, mut refused) = (Vec::new(), Vec::new());
             for draft in drafts {
                 if rows::insert(tx, &draft, day.as_deref())? {
-                    bytes.push(draft.sealed.len() as u64);
+                    bytes.push(draft.bytes());
                 } else {
                     refused.push((draft.folder, draft.passage));
                 }

@@ -31,6 +31,7 @@
 //! | `turn` | which way is up in a photo |
 //! | `template` | the template itself |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
+//! | `scene` | a frame scaled down, with every other face blurred |
 
 mod align;
 mod decode;
@@ -50,6 +51,7 @@ mod portrait;
 mod quality;
 mod raw;
 mod scale;
+mod scene;
 mod template;
 mod turn;
 mod view;
@@ -64,8 +66,9 @@ pub use self::format::Format;
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
-pub use self::portrait::portrait;
+pub use self::portrait::{fitting, portrait};
 pub use self::quality::{Flaw, Quality, assess};
+pub use self::scene::{SCENE_LONGEST_SIDE, scene};
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
 pub use self::view::{Luma, Reduced, View};
 

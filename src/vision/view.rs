@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::align::{self, Aligned};
 use super::decode::{JPEG_MAGIC, decode_frame, guarded, jpeg_pixels};
 use super::error::VisionError;
-use super::face::{Face, Landmarks};
+use super::face::{Face, Landmarks, Rect};
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS};
 use super::jpeg::{self, Scale};
 use super::portrait::portrait;
@@ -185,14 +185,17 @@ impl Reduced<'_> {
         face
     }
 
+    /// Returns a box that is given in pixels of the frame, in pixels of this picture.
+    pub(super) fn here(&self, Rect { x, y, w, h }: Rect) -> Rect {
+        let step = self.step as f32;
+        let (x, y) = ((x - self.left as f32) / step, (y - self.top as f32) / step);
+        Rect { x, y, w: w / step, h: h / step }
+    }
+
     /// Returns a JPEG of the head whose face is given in pixels of the frame, at most 320 pixels a
     /// side; `None` if encoding fails.
     pub fn portrait(&self, face: &Face) -> Option<Vec<u8>> {
-        let mut here = face.clone();
-        let step = self.step as f32;
-        let bbox = &mut here.bbox;
-        (bbox.x, bbox.y) = ((bbox.x - self.left as f32) / step, (bbox.y - self.top as f32) / step);
-        (bbox.w, bbox.h) = (bbox.w / step, bbox.h / step);
+        let here = Face { bbox: self.here(face.bbox), ..face.clone() };
         portrait(&self.image, &here).ok()
     }
 
