@@ -14,6 +14,7 @@ mod lane;
 mod limits;
 mod lookalike;
 mod photos;
+mod platform_url;
 mod secret;
 mod signer_key;
 mod site;
@@ -38,6 +39,7 @@ pub use self::{
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
     photos::{PhotoCrop, Photos},
+    platform_url::PlatformUrl,
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},

@@ -17,7 +17,7 @@ use toml::{
 };
 
 use super::{
-    PhotoCrop, Photos, Secret, SignerKey, address, photos,
+    PhotoCrop, Photos, PlatformUrl, Secret, SignerKey, address, photos,
     value::{self, ALIKE, Checked, keys, likeness, wrong},
     written::Written,
 };
@@ -29,9 +29,11 @@ use crate::words::words;
 pub struct Upstream {
     #[serde(default, deserialize_with = "value::name")]
     pub name: String,
-    /// The broker, or the nodes of a cluster. They are tried in turn.
-    #[serde(rename = "broker", deserialize_with = "one_or_many")]
+    /// The broker, or the nodes of a cluster. They are tried in turn. Empty if there is a `url`.
+    #[serde(rename = "broker", default, deserialize_with = "one_or_many")]
     pub brokers: Vec<Broker>,
+    /// The platform's address, where its profile does not speak MQTT.
+    pub url: Option<PlatformUrl>,
     /// `None`: the client id is made of the gateway's id and the upstream's name.
     #[serde(default, deserialize_with = "value::mqtt_text")]
     pub client_id: Option<String>,
@@ -116,7 +118,7 @@ pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
     let take = |upstream: &mut Spanned<DeValue<'_>>| {
         let mut own = toml::Table::new();
         if let DeValue::Table(table) = upstream.get_mut() {
-            let broker = table.contains_key("broker");
+            let broker = table.contains_key("broker") || table.contains_key("url");
             for (key, value) in std::mem::take(table) {
                 let misspelt = !broker && likeness(key.get_ref(), "broker") >= ALIKE;
                 if misspelt || common.iter().any(|known| known == key.get_ref()) {
@@ -135,6 +137,12 @@ impl Upstream {
     /// Returns the client id at a broker. The broker keeps the session under it.
     pub fn client_id(&self, gateway: &str) -> String {
         self.client_id.clone().unwrap_or_else(|| format!("{gateway}-{}", self.name))
+    }
+
+    /// Returns the first address, for people.
+    pub fn address(&self) -> String {
+        let url = self.url.as_ref().map(ToString::to_string);
+        url.or_else(|| self.brokers.first().map(ToString::to_string)).unwrap_or_default()
     }
 
     /// Returns whether two upstreams have a broker in common.
@@ -165,6 +173,7 @@ impl Upstream {
                 "needs a storage.photo_keep_days of 1 or more: without it no photo is taken";
             return wrong(at("photos"), problem);
         }
+        self.check_address(&at, written)?;
         if self.trust_faces && self.command_key.is_none() {
             let problem = "needs a command_key as well: without signatures, every client of the broker \
                            that may publish could enroll a face";
@@ -203,13 +212,48 @@ impl Upstream {
         Ok(())
     }
 
+    /// Checks that there is a broker or a url, and the keys that belong to a broker only.
+    fn check_address(&self, at: &impl Fn(&str) -> String, written: &Written<'_>) -> Checked<()> {
+        let Some(url) = &self.url else {
+            if self.brokers.is_empty() {
+                return wrong(
+                    at("broker"),
+                    "is missing: add broker = \"mqtts://HOST:PORT\" under [[upstream]], or the url of \
+                     a platform whose profile does not speak MQTT",
+                );
+            }
+            return Ok(());
+        };
+        if !self.brokers.is_empty() {
+            return wrong(at("url"), "cannot stand beside a broker: delete one of the two");
+        }
+        let of_brokers = ["client_id", "version", "username", "password", "ack"];
+        if let Some(key) = of_brokers.into_iter().find(|key| written.has(&at(key))) {
+            return wrong(at(key), "belongs to a broker, and this upstream has a url: delete it");
+        }
+        if !url.tls() && !url.is_here() && !self.allow_plaintext {
+            return wrong(
+                at("url"),
+                format!(
+                    "{:?} would send names unencrypted to another machine: write https:// if the \
+                     platform has it, or set allow_plaintext = true if the link itself is private",
+                    url.to_string()
+                ),
+            );
+        }
+        Ok(())
+    }
+
     fn check_files(&self, at: &impl Fn(&str) -> String) -> Checked<()> {
         let (cert, key) = (self.cert.is_some(), self.key.is_some());
         let given = [("ca", self.ca.is_some()), ("cert", cert), ("key", key)];
         let unused = given.iter().find(|(_, given)| *given);
-        if let Some((unused, _)) = unused.filter(|_| self.brokers.iter().all(|b| !b.tls)) {
-            let problem = "no broker of this upstream has mqtts://, so it would never be used: write \
-                           mqtts://HOST:PORT, or delete this key";
+        let url_tls = self.url.as_ref().is_some_and(PlatformUrl::tls);
+        if let Some((unused, _)) =
+            unused.filter(|_| !url_tls && self.brokers.iter().all(|b| !b.tls))
+        {
+            let problem = "no address of this upstream has mqtts:// or https://, so it would never be \
+                           used: write one of these, or delete this key";
             return wrong(at(unused), problem);
         }
         match (cert, key) {

@@ -28,6 +28,7 @@ pub mod rescue;
 mod retention;
 mod signed_ack;
 pub mod tree;
+mod verdict;
 mod words;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -62,6 +63,10 @@ pub use outbox::{
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
+pub use verdict::{
+    Refusal, await_verdict, count_refused, forget_serials, refuse, refused, retry_refused,
+    serial_of,
+};
 pub use words::{
     Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,
     Outcome, Score, Via,

@@ -116,13 +116,15 @@ words! {
         TooLarge = "too_large",
         /// The broker takes no message on its topic.
         TopicRefused = "topic_refused",
+        /// The platform refused the record, or the gateway lacks something for it. There is no stub.
+        Refused = "refused",
     }
 }
 
 impl WithheldFor {
     /// Returns the name under which rows of an upstream stand aside. No upstream has a name with a
     /// slash. As rows of the outbox they keep their entries from deletion.
-    fn aside(self, upstream: &str) -> String {
+    pub(super) fn aside(self, upstream: &str) -> String {
         format!("{upstream}/{}", self.word())
     }
 }
@@ -140,11 +142,11 @@ pub fn withhold(
     Ok(())
 }
 
-/// Returns the number of rows that stand aside.
+/// Returns the number of rows of which the platform has a stub.
 pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
-    let [large, refused] = WithheldFor::ALL.map(|why| why.aside(upstream));
+    let stubs = [WithheldFor::TooLarge, WithheldFor::TopicRefused].map(|why| why.aside(upstream));
     let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
-    Ok(tx.prepare_cached(count)?.query_row([large, refused], |row| row.get(0))?)
+    Ok(tx.prepare_cached(count)?.query_row(stubs, |row| row.get(0))?)
 }
 
 /// Puts rows that stand aside back into the upstream's outbox. Returns the first and the last one.

@@ -317,6 +317,22 @@ impl<T> Delivery<T> {
         true
     }
 
+    /// Notes that the platform has taken a message and will judge it later. Its row stays in the
+    /// outbox, and makes room for others, until [`Delivery::judged`] or a new connection. Returns its
+    /// seq.
+    pub fn undecided(&mut self, packet: u16) -> Option<u64> {
+        let (seq, _) = self.in_flight.remove(&packet)?;
+        seq.inspect(|seq| {
+            self.busy.remove(seq);
+            self.refusals = 0;
+        })
+    }
+
+    /// Notes that the platform has taken a row that was [undecided](Delivery::undecided).
+    pub fn judged(&mut self, seq: u64) {
+        self.acknowledged.push(seq);
+    }
+
     /// Notes that the broker refused a packet. Returns true for a row, which stays in the outbox
     /// and is offered again later.
     pub fn refused(&mut self, packet: u16, now: Monotonic) -> bool {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     authority::Authority,
     client::Cause,
-    profiles::{Online, Profile},
+    profiles::{Online, Profile, profile::Unmade},
     state::UpstreamState,
     tls,
 };
@@ -76,8 +76,8 @@ pub enum LinkError {
     Connection { broker: String, problem: String, cause: Cause },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    #[error("a record cannot be written as JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unmade(#[from] Unmade),
     #[error(transparent)]
     Tls(#[from] tls::TlsError),
     #[error("the password: {0}")]

@@ -1,23 +1,30 @@
-//! Delivery of records to the platforms over MQTT.
+//! Delivery of records to the platforms, over MQTT, HTTPS and TCP.
 //!
-//! In: outbox rows, read from the database after each commit. Out: MQTT publishes. A row is struck
-//! off once the broker, or the platform, has acknowledged it. Each upstream has its own task, so a
+//! In: outbox rows, read from the database after each commit. Out: MQTT publishes ([`mqtt`]), or
+//! calls that the platform answers row by row ([`exchange`]). A row is struck off once the broker, or
+//! the platform, has acknowledged it. Each upstream has its own task, so a
 //! slow upstream delays no other. Touches: the network, and the table `outbox`.
 
+mod attached;
 pub mod authority;
 mod client;
 pub mod delivery;
+mod exchange;
+mod https;
 mod link;
 mod logins;
 mod mqtt;
 mod probe;
 pub mod profiles;
 mod route;
+mod rows;
 mod state;
+mod tcp;
 mod terms;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod wire;
 
 use std::sync::Arc;
 
@@ -30,7 +37,7 @@ use self::link::ASKED;
 pub use self::{
     link::{Asked, COMMANDS, Context, Incoming, Link},
     probe::{Found, Note, Target, probe, trials},
-    profiles::{Online, OnlineLane, Profile, check},
+    profiles::{Online, OnlineLane, Profile, Talk, check},
     state::{Certificate, CertificateOf, UpstreamState, Without},
 };
 use crate::{config::Upstream, turnstile::settings::Checked};
@@ -48,12 +55,17 @@ fn begin(
 ) -> (Link, JoinHandle<()>) {
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),
-        broker: upstream.brokers.first().map(ToString::to_string).unwrap_or_default(),
+        broker: upstream.address(),
         since: context.clock.monotonic(),
         ack: upstream.ack,
         ..UpstreamState::default()
     });
     let (asked, asks) = mpsc::channel(ASKED);
-    let task = tokio::spawn(mqtt::run(upstream, profile, context, state, asks));
+    let task = match profile.talk() {
+        Talk::Mqtt => tokio::spawn(mqtt::run(upstream, profile, context, state, asks)),
+        Talk::Https(_) | Talk::Tcp(_) => {
+            tokio::spawn(exchange::run(upstream, profile, context, state, asks))
+        }
+    };
     (Link { state: watched, asked }, task)
 }

@@ -206,7 +206,7 @@ async fn examine(
 
 /// Returns a random part of the pause, at least half, so that a hundred gateways do not reconnect
 /// at the same moment.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     let mut random = [0_u8; 2];
     // Without a random number the whole pause is used.
     let fraction = match getrandom::fill(&mut random) {

@@ -61,6 +61,12 @@ pub struct UpstreamState {
     /// none on their topic.
     #[serde(default)]
     pub withheld: u64,
+    /// Records that the platform refused, or for which the gateway lacks something. They stand aside.
+    #[serde(default)]
+    pub refused_rows: u64,
+    /// Records of which the platform has not given its verdict yet.
+    #[serde(default)]
+    pub undecided: u64,
     /// The last refused or unheard record or acknowledgement, in words.
     pub last_trouble: Option<String>,
     /// Uptime of `last_trouble`.

@@ -182,7 +182,7 @@ async fn payloads(
     });
     let profile = profiles::of(upstream, origin)?;
     let message = |(stored, cause): (Stored, Option<Stored>)| {
-        profiles::message(&*profile, origin, &stored, cause, false)
+        profiles::message(&*profile, origin, &stored, cause, false, |_| Default::default())
     };
     let messages = rows.await?.into_iter().filter_map(message).collect::<Result<Vec<_>, _>>()?;
     Ok(messages.into_iter().flatten().collect())

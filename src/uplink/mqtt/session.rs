@@ -1,7 +1,7 @@
 //! One connection: carries out the decisions of [`Delivery`] over one [`Client`].
 //!
 //! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
-//! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
+//! struck off, and commands. [`Rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
 //! signed tree heads. `accessories` leaves out what the broker does not take. `earlier` publishes what waits in databases that were set aside.
 
@@ -23,20 +23,21 @@ use tokio::{
 };
 
 use self::earlier::Earlier;
-use self::work::{Answer, EarlierRead, Later, PageRead, Row, Striking};
+use self::work::{Answer, EarlierRead, Later};
 use crate::{
     clock::Monotonic,
     config::{Broker, MqttVersion, Upstream},
     failpoint,
-    ledger::{self, LedgerError, SignedAck, WithheldFor},
+    ledger::{self, LedgerError, WithheldFor},
     uplink::{
         authority::Authority,
         client::{Cause, Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
         profiles::{self, Profile},
+        rows::{PageRead, Row, Rows},
         state::UpstreamState,
-        terms::{Part, Proofs, Sort, Stub, Terms},
+        terms::{Part, Proofs, Sort, Terms},
         tls::Safety,
     },
 };
@@ -70,7 +71,7 @@ struct Session<'a> {
     to: To<'a>,
     context: &'a Context,
     state: &'a watch::Sender<UpstreamState>,
-    delivery: &'a mut Delivery<Row>,
+    rows: Rows<'a>,
     terms: &'a mut Terms,
     client: Client,
     connected: bool,
@@ -80,8 +81,6 @@ struct Session<'a> {
     proofs: Proofs,
     /// The topic of records and stubs.
     stubs_on: Option<String>,
-    /// Acknowledged stubs. Their rows are to stand aside.
-    stubbed: Vec<Stub>,
     /// The broker has taken an event, so rows that stand aside for want of that are sent.
     take_back_due: bool,
     /// Messages go out with QoS 0.
@@ -90,12 +89,6 @@ struct Session<'a> {
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
     head_sent: Option<u64>,
-    /// The platform's last acknowledgement for which rows were struck off.
-    struck_upto: u64,
-    /// The newest signed acknowledgement, and whether the database lacks it.
-    signed: (Option<SignedAck>, bool),
-    /// The running transaction that strikes off rows.
-    striking: Option<Striking>,
     /// Uptime at which the subscriptions were sent.
     asked_at: Monotonic,
     /// Receipts and replies that wait for room in the client.
@@ -104,8 +97,6 @@ struct Session<'a> {
     others: usize,
     /// Records of databases that were set aside.
     earlier: Earlier,
-    /// Maximum size of a message that this broker takes.
-    largest: usize,
     /// Commands that are running, each with its future answer.
     answers: FuturesUnordered<Answer>,
 }
@@ -126,27 +117,25 @@ pub(super) async fn session(
         to,
         context,
         state,
-        delivery,
+        rows: Rows {
+            largest: MAX_OUTGOING_BYTES,
+            ..Rows::new((to.upstream, to.profile), context, state, delivery)
+        },
         careful: terms.is_careful(),
         terms,
         client,
         connected: false,
         proofs: Proofs::default(),
         stubs_on: to.profile.stubs_on(),
-        stubbed: Vec::new(),
         take_back_due: false,
         qos_0: false,
         status_due: false,
         head_due: false,
         head_sent: None,
-        struck_upto: 0,
-        signed: (None, false),
-        striking: None,
         asked_at: Monotonic::default(),
         later: VecDeque::new(),
         others: 0,
         earlier: Earlier::default(),
-        largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
     let mut ended = session.run(asked).await;
@@ -160,7 +149,7 @@ pub(super) async fn session(
         session.tell();
     }
     // Rows that were acknowledged before the connection ended are not sent again.
-    let settled = if session.connected { session.settle().await } else { Ok(()) };
+    let settled = if session.connected { session.rows.settle().await } else { Ok(()) };
     ended.and(settled)
 }
 
@@ -184,13 +173,13 @@ impl Session<'_> {
                 self.catch_up()?;
                 self.publish_rows()?;
                 if page.is_none() {
-                    page = self.next_page();
+                    page = self.rows.next_page();
                 }
                 if earlier.is_none() {
                     earlier = self.next_earlier();
                 }
-                if self.is_strike_due() {
-                    self.strike();
+                if self.rows.is_strike_due() {
+                    self.rows.strike();
                 }
                 if self.may_send() && std::mem::take(&mut self.status_due) {
                     self.publish_status(&online).await?;
@@ -204,7 +193,7 @@ impl Session<'_> {
                 self.note_head().await;
             }
             let connected = self.connected;
-            let unstruck = self.striking.is_none() && self.has_to_strike();
+            let unstruck = self.rows.striking.is_none() && self.rows.has_to_strike();
             tokio::select! {
                 _ = self.context.cancel.cancelled() => {
                     return if connected { self.shut_down().await } else { Ok(()) };
@@ -214,28 +203,26 @@ impl Session<'_> {
                 }
                 Some(read) = OptionFuture::from(page.as_mut()) => {
                     page = None;
-                    let (fetch, read) = read?;
-                    failpoint::at("uplink.read");
-                    self.delivery.fetched(&fetch, read);
+                    self.rows.fetched(read?);
                 }
                 Some(read) = OptionFuture::from(earlier.as_mut()) => {
                     earlier = None;
                     self.publish_earlier(read?)?;
                 }
-                Some(struck) = OptionFuture::from(self.striking.as_mut()) => {
-                    self.striking = None;
-                    self.struck(struck?);
+                Some(struck) = OptionFuture::from(self.rows.striking.as_mut()) => {
+                    self.rows.striking = None;
+                    self.rows.struck(struck?);
                 }
-                _ = strike.tick(), if connected && unstruck => self.strike(),
+                _ = strike.tick(), if connected && unstruck => self.rows.strike(),
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
                 Some(Asked::Again { from, to }) = asked.recv() => {
                     // An earlier acknowledgement of the platform does not count for rows that are
                     // put back.
-                    self.struck_upto = self.struck_upto.min(from.saturating_sub(1));
-                    self.delivery.again(from, to);
+                    self.rows.struck_upto = self.rows.struck_upto.min(from.saturating_sub(1));
+                    self.rows.delivery.again(from, to);
                 }
                 changed = commits.changed(), if connected => match changed {
-                    Ok(()) => self.delivery.committed(),
+                    Ok(()) => self.rows.delivery.committed(),
                     Err(_) => return Ok(()),
                 },
                 _ = check.tick(), if connected => self.check_timeouts()?,
@@ -283,7 +270,7 @@ impl Session<'_> {
             }
             Ok(ClientEvent::Numbered(packet)) => {
                 self.proofs.numbered(packet);
-                if self.delivery.numbered(packet) {
+                if self.rows.delivery.numbered(packet) {
                     failpoint::at("uplink.published");
                 } else {
                     self.others = self.others.saturating_sub(1);
@@ -297,7 +284,7 @@ impl Session<'_> {
             Ok(ClientEvent::Refused { packet, reason, topic: forbids }) => {
                 self.earlier.refused(packet);
                 let refused = self.proofs.refused(packet);
-                let is_row = self.delivery.refused(packet, now);
+                let is_row = self.rows.delivery.refused(packet, now);
                 if !is_row {
                     // It may be the head.
                     self.head_sent = None;
@@ -343,7 +330,7 @@ impl Session<'_> {
         if let Some(proof) = self.proofs.taken(packet) {
             self.proved(proof);
         }
-        if !self.delivery.acknowledged(packet, now) {
+        if !self.rows.delivery.acknowledged(packet, now) {
             self.earlier.acknowledged(packet);
             return;
         }
@@ -363,9 +350,9 @@ impl Session<'_> {
             Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
         });
         let (head, signed) = known.await?;
-        self.signed = (signed, false);
+        self.rows.signed = (signed, false);
         self.take_back(WithheldFor::TooLarge).await?;
-        self.delivery.connected(head);
+        self.rows.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
         self.head_due = true;
@@ -405,7 +392,7 @@ impl Session<'_> {
         let now = self.context.clock.monotonic();
         let unanswered =
             self.proofs.subscriptions() > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
-        let (problem, cause) = match self.delivery.look(now) {
+        let (problem, cause) = match self.rows.delivery.look(now) {
             Some(Late::Broker) => {
                 ("it takes messages and does not acknowledge them", Cause::HungUp)
             }

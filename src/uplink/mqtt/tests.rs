@@ -568,7 +568,7 @@ impl Profile for Even {
         "even/"
     }
 
-    fn record(&self, _: &Record) -> Made {
+    fn record(&self, _: &Record, _: &crate::uplink::profiles::Attached) -> Made {
         Ok(None)
     }
 

@@ -8,15 +8,17 @@
 
 pub mod native;
 pub mod profile;
+pub mod talk;
 
 use std::sync::Arc;
 
 pub use self::profile::{
-    Dialect, HeadNotice, Heard, Made, Message, Online, OnlineLane, Profile, Stub,
+    Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, Profile, Stub,
 };
+pub use self::talk::{Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Verdict};
 use crate::{
     attendance::{EventRecord, Origin, Record},
-    config::{self, Ack, Config, ConfigError, Upstream},
+    config::{self, Ack, Config, ConfigError, PlatformUrl, Upstream},
     ledger::Stored,
     turnstile::settings::{Checked, Wrong, wrong},
 };
@@ -57,6 +59,7 @@ fn checked(profiles: &[Registered], config: &Config) -> Result<(), ConfigError> 
     let mut before: Vec<(&Upstream, Arc<dyn Profile>)> = Vec::new();
     for (i, upstream) in config.upstreams.iter().enumerate() {
         let made = made(profiles, upstream, &origin).and_then(|profile| {
+            can_reach(&*profile, upstream)?;
             can_acknowledge(&*profile, upstream)?;
             before.iter().try_for_each(|(other, theirs)| {
                 distinct((upstream, &*profile), (other, &**theirs), &origin)
@@ -92,6 +95,25 @@ fn made(
 
 fn listed<'a>(profiles: impl Iterator<Item = &'a Registered>, between: &str) -> String {
     profiles.map(|profile| format!("{:?}", profile.word)).collect::<Vec<_>>().join(between)
+}
+
+/// Refuses an address that the profile does not speak to.
+fn can_reach(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
+    let scheme = upstream.url.as_ref().map(PlatformUrl::scheme);
+    let (key, form) = match (profile.talk(), scheme) {
+        (Talk::Mqtt, None)
+        | (Talk::Https(_), Some("https" | "http"))
+        | (Talk::Tcp(_), Some("tcp")) => {
+            return Ok(());
+        }
+        (Talk::Mqtt, Some(_)) => ("url", "broker = \"mqtts://HOST:PORT\""),
+        (Talk::Https(_), Some(_)) => ("url", "url = \"https://HOST/PATH\""),
+        (Talk::Https(_), None) => ("broker", "url = \"https://HOST/PATH\""),
+        (Talk::Tcp(_), Some(_)) => ("url", "url = \"tcp://HOST:PORT\""),
+        (Talk::Tcp(_), None) => ("broker", "url = \"tcp://HOST:PORT\""),
+    };
+    let name = &upstream.profile;
+    wrong(key, format!("is not the address of a platform with profile = {name:?}: write {form}"))
 }
 
 /// Refuses `ack = "platform"` for a platform that cannot acknowledge. Its rows would wait for ever.
@@ -143,6 +165,7 @@ pub fn of(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
 
 /// Returns an outbox row's message. The message is attendance if an outcome closes a worker's
 /// passage or a person adds attendance, else an event. `cause` is the entry that an outcome closes.
+/// `attach` gives what the platform asks for besides.
 /// Returns `None` for an entry that is not sent.
 pub fn message(
     profile: &dyn Profile,
@@ -150,9 +173,13 @@ pub fn message(
     stored: &Stored,
     cause: Option<Stored>,
     resent: bool,
+    attach: impl FnOnce(&Record) -> Attached,
 ) -> Option<Made> {
     match Record::of(origin, stored, cause) {
-        Some(record) => Some(profile.record(&Record { resent, ..record })),
+        Some(record) => {
+            let record = Record { resent, ..record };
+            Some(profile.record(&record, &attach(&record)))
+        }
         None => {
             EventRecord::of(origin, stored).map(|e| profile.event(&EventRecord { resent, ..e }))
         }

@@ -10,11 +10,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
+use super::talk::Talk;
 use crate::{
     attendance::{EventRecord, Leaf, Origin, Record},
     config::Upstream,
     ledger::{LaneMode, SignedHead, WithheldFor, tree::Hash},
+    roster::IdType,
     turnstile::settings::Checked,
     uplink::authority::{Authority, NotAuthorised},
 };
@@ -31,7 +34,42 @@ pub struct Message {
 }
 
 /// A message, or `None` if it is not for this platform. Its outbox row is then struck off unsent.
-pub type Made = Result<Option<Message>, serde_json::Error>;
+pub type Made = Result<Option<Message>, Unmade>;
+
+/// Why a message is not made.
+#[derive(Debug, thiserror::Error)]
+pub enum Unmade {
+    /// The gateway lacks something that the platform asks for, in words that name the remedy. A
+    /// record stands aside with them until its cause is mended.
+    #[error("{0}")]
+    Lacks(String),
+    /// A value cannot be written as JSON.
+    #[error("a record cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+/// What the records of a platform carry besides, as far as its profile [needs](Profile::needs) it.
+/// It is opened in memory for the send alone.
+#[derive(Clone, Default)]
+pub struct Attached {
+    /// The worker's ID document and its number. `None`: it is erased or damaged, or not needed.
+    pub identity: Option<(IdType, Zeroizing<String>)>,
+    /// The worker's number at the platform, if it has told one.
+    pub code: Option<String>,
+    /// A JPEG of the passage, or why there is none.
+    pub photo: Option<Result<Arc<[u8]>, String>>,
+}
+
+/// What a profile asks for besides a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The worker's ID number.
+    pub id_number: bool,
+    /// The worker's number at the platform.
+    pub code: bool,
+    /// A photo of the passage. The upstream must have `photos = "record"`.
+    pub photo: bool,
+}
 
 /// A profile's name, its keys and its construction.
 pub trait Dialect: Profile + Sized + 'static {
@@ -51,8 +89,18 @@ pub trait Profile: Send + Sync {
     /// Returns the prefix of all its topics. No other upstream of the same broker may use it.
     fn topics(&self) -> &str;
 
+    /// Returns what its records carry besides.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// Returns the transport of its messages.
+    fn talk(&self) -> Talk {
+        Talk::Mqtt
+    }
+
     /// Makes the message of a worker's passage, or of a correction of the attendance.
-    fn record(&self, record: &Record) -> Made;
+    fn record(&self, record: &Record, attached: &Attached) -> Made;
 
     /// Makes the message of any other entry.
     fn event(&self, event: &EventRecord) -> Made;

@@ -38,7 +38,7 @@ impl Profile for Terminal {
         &self.topics
     }
 
-    fn record(&self, record: &Record) -> Made {
+    fn record(&self, record: &Record, _: &Attached) -> Made {
         let topic = format!("{}passage", self.topics);
         let payload = serde_json::to_vec(&record.seq)?;
         Ok(Some(Message { topic, payload, retained: false }))

@@ -5,11 +5,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
-use super::{
-    Session, To,
-    rows::{limit_key, returned_key},
-    work::Row,
-};
+use super::{Session, To};
 use crate::{
     ledger::{self, LedgerError, WithheldFor},
     store::{Priority, meta, set_meta},
@@ -17,6 +13,7 @@ use crate::{
         client::{Limits, Options},
         link::{Context, LinkError},
         profiles::{self, Online},
+        rows::{Row, limit_key, returned_key},
         terms::{Part, Proof, SAID_SO, Sort, Stub, Terms},
     },
 };
@@ -57,9 +54,9 @@ impl Session<'_> {
     /// Takes in the limits of the broker's CONNACK. Fails if it acknowledges no record.
     pub(super) fn limited(&mut self, limits: Limits) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
-        self.delivery.narrow(limits.at_once);
+        self.rows.delivery.narrow(limits.at_once);
         let largest = limits.largest.and_then(|bytes| usize::try_from(bytes).ok());
-        self.largest = self.largest.min(largest.unwrap_or(self.largest));
+        self.rows.largest = self.rows.largest.min(largest.unwrap_or(self.rows.largest));
         if limits.no_retain {
             self.terms.refuse(Part::Retain, SAID_SO, now);
         }
@@ -93,13 +90,13 @@ impl Session<'_> {
         &self,
         row: Row,
     ) -> Result<(profiles::Message, Option<WithheldFor>), LinkError> {
-        let Row { message, resent, known: (ledger, seq, leaf) } = row;
+        let Row { message, resent, known: (ledger, seq, leaf), .. } = row;
         let Some(records) = &self.stubs_on else { return Ok((message, None)) };
         let forbidden = || {
             let topic = Part::Topic(message.topic.clone());
             !self.terms.takes(&topic, self.context.clock.monotonic())
         };
-        let withheld = if packet_bytes(&message) > self.largest {
+        let withheld = if packet_bytes(&message) > self.rows.largest {
             WithheldFor::TooLarge
         } else if message.topic != *records && forbidden() {
             WithheldFor::TopicRefused
@@ -110,11 +107,11 @@ impl Session<'_> {
         let ledger = ledger.to_string();
         let stub = profiles::Stub { ledger, seq, withheld, leaf, resent };
         let stub = self.to.profile.stub(&stub)?;
-        let stub = stub.filter(|stub| packet_bytes(stub) <= self.largest);
+        let stub = stub.filter(|stub| packet_bytes(stub) <= self.rows.largest);
         let stub = stub.ok_or_else(|| {
             self.failed(format_args!(
                 "it takes messages of up to {} bytes, and a record has {}: ask its operator for more",
-                self.largest,
+                self.rows.largest,
                 packet_bytes(&message)
             ))
         })?;
@@ -133,15 +130,15 @@ impl Session<'_> {
             return Ok(false);
         }
         let bytes = packet_bytes(&message);
-        if bytes > self.largest {
-            let (upstream, largest) = (&self.to.upstream.name, self.largest);
+        if bytes > self.rows.largest {
+            let (upstream, largest) = (&self.to.upstream.name, self.rows.largest);
             tracing::warn!(%upstream, topic = message.topic, bytes, largest, "a message is too large for the broker and is left out");
             self.terms.too_large(&message.topic, bytes, largest, now);
             self.tell();
             return Ok(false);
         }
         message.retained &= self.terms.takes(&Part::Retain, now);
-        self.delivery.publish_other(now);
+        self.rows.delivery.publish_other(now);
         self.earlier.published_other();
         self.others += 1;
         self.proofs.handed(&message.topic, message.retained, Sort::Accessory, None);
@@ -151,7 +148,7 @@ impl Session<'_> {
 
     /// Takes in that the broker acknowledged a message.
     pub(super) fn proved(&mut self, proof: Proof) {
-        self.stubbed.extend(proof.stub);
+        self.rows.stubbed.extend(proof.stub);
         if !proof.first {
             return;
         }
@@ -172,7 +169,7 @@ impl Session<'_> {
         tracing::warn!(%upstream, topic, reason, "the broker forbids a topic");
         self.terms.refuse(Part::Topic(topic), format!("the broker's answer is {reason}"), now);
         self.tell();
-        self.delivery.offer_refused();
+        self.rows.delivery.offer_refused();
     }
 
     /// Shows what the broker forbids.
@@ -184,7 +181,7 @@ impl Session<'_> {
     /// Puts records back that stand aside and that the broker takes now: those on a topic that it
     /// has just taken, or at the begin those of a size that it did not take before.
     pub(super) async fn take_back(&mut self, why: WithheldFor) -> Result<(), LinkError> {
-        let (name, largest) = (self.to.upstream.name.clone(), self.largest as u64);
+        let (name, largest) = (self.to.upstream.name.clone(), self.rows.largest as u64);
         let taken = self.context.store.read({
             let name = name.clone();
             move |tx| {
@@ -199,7 +196,7 @@ impl Session<'_> {
         });
         let (mut withheld, is_due, returned) = taken.await?;
         // An earlier run may have ended before it had sent them.
-        returned.into_iter().for_each(|last| self.delivery.returned(last));
+        returned.into_iter().for_each(|last| self.rows.delivery.returned(last));
         let mut back = None;
         if is_due && withheld > 0 {
             let taken = self.context.store.write(Priority::Upkeep, move |tx| {
@@ -214,9 +211,9 @@ impl Session<'_> {
         self.state.send_modify(|s| s.withheld = withheld);
         if let Some((first, last)) = back {
             tracing::info!(upstream = %self.to.upstream.name, first, last, "records that stood aside are sent");
-            self.struck_upto = self.struck_upto.min(first.saturating_sub(1));
-            self.delivery.again(first, last);
-            self.delivery.returned(last);
+            self.rows.struck_upto = self.rows.struck_upto.min(first.saturating_sub(1));
+            self.rows.delivery.again(first, last);
+            self.rows.delivery.returned(last);
         }
         Ok(())
     }

@@ -6,14 +6,14 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::{
-    Session,
-    work::{EarlierRead, Row},
-};
+use super::{Session, work::EarlierRead};
 use crate::{
     ledger::{self, LedgerError, Stored},
     store::Priority,
-    uplink::link::LinkError,
+    uplink::{
+        link::LinkError,
+        rows::{Maker, Row, RowMade},
+    },
 };
 
 /// Maximum number of these records on their way.
@@ -78,10 +78,22 @@ impl Session<'_> {
                 let note = move |tx: &rusqlite::Transaction<'_>| ledger::drained(tx, &progress);
                 store.write::<_, LedgerError>(Priority::Upkeep, note).await?;
             }
+            let sealed = store.clone();
             let read = store.read(move |tx| {
+                let maker = Maker {
+                    profile: &*profile,
+                    origin: &origin,
+                    upstream: &name,
+                    store: &sealed,
+                    tx,
+                };
+                // A record for which the gateway lacks something stays in that database.
                 let make = |stored: Stored, cause| {
-                    let made = Row::make(&*profile, &origin, &stored, cause, true)?;
-                    Some(made.map(|(_, row)| row))
+                    let made = maker.row(&stored, cause, true)?;
+                    Some(made.map(|(_, made)| match made {
+                        RowMade::Row(row) => Some(*row),
+                        RowMade::LeftOut | RowMade::Lacks(_) => None,
+                    }))
                 };
                 let next = ledger::next_to_drain(tx, &dir, &name, AT_ONCE, make)?;
                 let Some((rows, progress)) = next.map(ledger::Drained::split) else {
@@ -109,7 +121,7 @@ impl Session<'_> {
             // A record in place of which a stub goes stays in the database that was set aside.
             let (message, _) = self.fitting(row)?;
             self.handed_row(&message, None);
-            self.delivery.publish_other(self.context.clock.monotonic());
+            self.rows.delivery.publish_other(self.context.clock.monotonic());
             self.earlier.unnumbered.push_back(true);
             self.earlier.unacknowledged += 1;
             self.others += 1;

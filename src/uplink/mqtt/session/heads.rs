@@ -48,7 +48,7 @@ impl Session<'_> {
 
     /// Notes the head that the broker has acknowledged. The next head's proof begins with it.
     pub(super) async fn note_head(&mut self) {
-        if self.delivery.has_others() {
+        if self.rows.delivery.has_others() {
             return;
         }
         let Some(size) = self.head_sent.take() else { return };

@@ -79,16 +79,16 @@ impl Session<'_> {
                     None => return Ok(true),
                 },
             };
-            let taken = self.delivery.platform_acknowledged(ack.upto, signed.is_some(), now);
+            let taken = self.rows.delivery.platform_acknowledged(ack.upto, signed.is_some(), now);
             taken.map_err(|e| e.to_string())?;
             if signed.is_some() {
-                self.signed = (signed, true);
+                self.rows.signed = (signed, true);
             }
             Ok(signed.is_some())
         });
         match taken {
             Ok(signed) => {
-                let upto = self.delivery.upto();
+                let upto = self.rows.delivery.upto();
                 self.state.send_modify(|s| {
                     (s.acknowledged_upto, s.acks_signed) = (upto, Some(signed));
                 });
@@ -114,11 +114,11 @@ impl Session<'_> {
             return Err(format!("issued_at: {at} is ahead of the gateway's clock"));
         }
         // A time far ahead was taken while the clock was not trusted. It must not stay in the way.
-        let known = self.signed.0.filter(|known| !stamp.synced || known.issued_ms <= latest);
+        let known = self.rows.signed.0.filter(|known| !stamp.synced || known.issued_ms <= latest);
         match known {
             Some(known) if this == known => Ok(Some(this)),
             Some(known) if this.issued_ms <= known.issued_ms => {
-                if upto <= self.delivery.upto().unwrap_or(0) {
+                if upto <= self.rows.delivery.upto().unwrap_or(0) {
                     return Ok(None);
                 }
                 Err("it is signed, and older than the one before it: give each a later issued_at"

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 pub use self::encoding::Encoding;
 use self::encoding::encode;
 use super::profile::{
-    Acknowledgement, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand, Online,
-    Profile, Stub,
+    Acknowledgement, Attached, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand,
+    Online, Profile, Stub,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -89,7 +89,7 @@ impl Profile for Native {
         &self.prefix
     }
 
-    fn record(&self, record: &Record) -> Made {
+    fn record(&self, record: &Record, _: &Attached) -> Made {
         self.message("attendance", record, false)
     }
 

@@ -30,7 +30,7 @@ fn message(
     resent: bool,
 ) -> Made {
     let native = Native::speaking(Keys { encoding, remote_release: false }, Ack::Broker, origin);
-    super::super::message(&native, origin, stored, cause, resent).unwrap()
+    super::super::message(&native, origin, stored, cause, resent, |_| Default::default()).unwrap()
 }
 
 /// Returns a stored entry. `leaf` is not the hash of the entry, because the payload is frozen apart

@@ -1,0 +1,32 @@
+//! Opens what a platform's records carry besides: the ID number, the number at the platform.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{profiles::Attached, rows::Maker};
+use crate::{attendance::Record, roster};
+
+/// Returns what goes with a record, as far as its profile asks for it.
+pub(super) fn attached(maker: &Maker<'_>, record: &Record) -> Attached {
+    let (needs, mut attached) = (maker.profile.needs(), Attached::default());
+    if needs.id_number
+        && let Ok(id) = record.worker.parse()
+    {
+        match roster::identity(maker.tx, maker.store.sealer(), &id) {
+            Ok((_, identity)) => {
+                attached.identity = Some((identity.id_type, identity.number.clone()));
+            }
+            Err(error) => tracing::warn!(%error, worker = %id, "an ID number cannot be opened"),
+        }
+    }
+    if needs.code {
+        let query = "SELECT code FROM platform_code WHERE upstream = ?1 AND worker = ?2";
+        let found = maker.tx.prepare_cached(query).and_then(|mut query| {
+            query.query_row(params![maker.upstream, record.worker], |row| row.get(0)).optional()
+        });
+        attached.code = found.unwrap_or_else(|error| {
+            tracing::error!(%error, "the numbers of a platform cannot be read");
+            None
+        });
+    }
+    attached
+}

@@ -1,0 +1,110 @@
+//! The task of an upstream whose platform answers each call: one [`Wire`] after another.
+//!
+//! In: the upstream's configuration, requests and commits. Out: [`UpstreamState`], and what
+//! [`Rows`] does to the outbox. The platform judges each row. A row leaves the outbox on its final
+//! verdict. A refused row stands aside with the platform's words and holds nothing up. A row that
+//! the platform judges later waits in the outbox, with the number of its call beside it. Touches:
+//! the network (through the wire), the outbox and the clock.
+
+mod session;
+
+use std::sync::Arc;
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+
+use self::session::Session;
+use super::{
+    authority::Authority,
+    delivery::Delivery,
+    link::{Asked, Context},
+    mqtt::jittered,
+    profiles::{Profile, Talk},
+    rows::Rows,
+    state::UpstreamState,
+    tls::Safety,
+    wire::Wire,
+};
+use crate::{
+    config::Upstream,
+    supervision::{Backoff, caught},
+};
+
+/// Maximum number of rows that wait for a platform's verdict. Beyond it no further row is sent.
+pub const UNDECIDED: usize = 1024;
+
+/// Keeps the upstream connected until the daemon stops.
+pub(super) async fn run(
+    upstream: Upstream,
+    profile: Arc<dyn Profile>,
+    context: Context,
+    state: watch::Sender<UpstreamState>,
+    mut asked: mpsc::Receiver<Asked>,
+) {
+    let name = upstream.name.clone();
+    let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    let safety = Arc::new(Safety::new(&upstream.tls()));
+    let mut backoff = Backoff::default();
+    let mut retries_refused = true;
+    loop {
+        let began = context.clock.monotonic();
+        let (authority, problem) = Authority::load(&upstream, &context.origin);
+        state.send_modify(|s| s.command_key_error = problem);
+        let ended = match wire(&upstream, &*profile, &context, &safety) {
+            None => return,
+            Some(wire) => {
+                let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
+                let mut session = Session::new(rows, Arc::new(authority), wire, safety.clone());
+                let ran = session.run(&mut asked, &mut retries_refused);
+                caught(ran).await.unwrap_or_else(|fault| {
+                    state.send_modify(|s| s.restarts += 1);
+                    Err(fault.into())
+                })
+            }
+        };
+        if context.cancel.is_cancelled() {
+            return;
+        }
+        let now = context.clock.monotonic();
+        let error = ended.err().map(|e| e.to_string());
+        if state.borrow().connected || state.borrow().last_error != error {
+            tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
+        }
+        state.send_modify(|s| {
+            if s.connected {
+                s.since = now;
+            }
+            s.connected = false;
+            s.last_error = error;
+            s.certificates = safety.certificates();
+        });
+        let pause = jittered(backoff.after(now.since(began)));
+        let rest = sleep(pause);
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                _ = context.cancel.cancelled() => return,
+                _ = &mut rest => break,
+                Some(Asked::Again { from, to }) = asked.recv() => delivery.again(from, to),
+            }
+        }
+    }
+}
+
+/// Returns a new connection; `None` for a profile that speaks MQTT.
+fn wire(
+    upstream: &Upstream,
+    profile: &dyn Profile,
+    context: &Context,
+    safety: &Arc<Safety>,
+) -> Option<Box<dyn Wire>> {
+    let url = upstream.url.clone()?;
+    let (clock, safety) = (context.clock.clone(), safety.clone());
+    match profile.talk() {
+        Talk::Mqtt => None,
+        Talk::Https(calls) => Some(Box::new(super::https::Https::new(url, calls, safety, clock))),
+        Talk::Tcp(sessions) => Some(Box::new(super::tcp::Tcp::new(url, sessions, clock))),
+    }
+}

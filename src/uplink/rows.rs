@@ -1,0 +1,293 @@
+//! The rows of one upstream over one connection, for every transport: they are read from the
+//! outbox, made messages, and struck off.
+//!
+//! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
+//! note that a platform refused them. Touches: the database.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::{
+    attached::attached,
+    delivery::{Delivery, Fetch, PAGE, Page},
+    link::{Context, LinkError},
+    profiles::{self, Profile, Talk, profile::Unmade},
+    state::UpstreamState,
+    terms::Stub,
+};
+use crate::{
+    attendance::Leaf,
+    config::Upstream,
+    failpoint,
+    ledger::{self, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
+    store::{Priority, Store, set_meta},
+};
+
+/// Number of acknowledged rows at which they are struck off in one transaction. Fewer are struck
+/// off when no row is on its way, or after a short time.
+const STRIKE_ROWS: usize = 1024;
+
+/// A row as it is sent.
+pub struct Row {
+    pub message: profiles::Message,
+    pub resent: bool,
+    /// What a stub in its place tells: the ledger, the seq, and the leaf.
+    pub known: (LedgerId, u64, Leaf),
+    /// The number under which the platform is asked for its verdict. The row was sent before.
+    pub serial: Option<String>,
+}
+
+/// What is made of an entry with a seq.
+pub enum RowMade {
+    Row(Box<Row>),
+    /// It is not for this platform.
+    LeftOut,
+    /// The gateway lacks something that the platform asks for, in words.
+    Lacks(String),
+}
+
+/// Makes rows of entries.
+pub struct Maker<'a> {
+    pub profile: &'a dyn Profile,
+    pub origin: &'a crate::attendance::Origin,
+    pub upstream: &'a str,
+    pub store: &'a Store,
+    pub tx: &'a rusqlite::Transaction<'a>,
+}
+
+impl Maker<'_> {
+    /// Makes the row of an entry; `None` for an entry that is not sent.
+    pub fn row(
+        &self,
+        stored: &Stored,
+        cause: Option<Stored>,
+        resent: bool,
+    ) -> Option<Result<(u64, RowMade), LinkError>> {
+        let seq = stored.entry.seq?;
+        let attach = |record: &_| attached(self, record);
+        let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
+        Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    fn made(
+        &self,
+        seq: u64,
+        stored: &Stored,
+        resent: bool,
+        made: profiles::Made,
+    ) -> Result<RowMade, LinkError> {
+        let message = match made {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(RowMade::LeftOut),
+            Err(Unmade::Lacks(words)) => return Ok(RowMade::Lacks(words)),
+            Err(error) => return Err(error.into()),
+        };
+        let serial = match self.profile.talk() {
+            Talk::Mqtt => None,
+            Talk::Https(_) | Talk::Tcp(_) => ledger::serial_of(self.tx, self.upstream, seq)?,
+        };
+        let known = (stored.entry.ledger, seq, Leaf::from(stored));
+        Ok(RowMade::Row(Box::new(Row { message, resent, known, serial })))
+    }
+}
+
+/// The numbers of rows that were struck off, and of those that stand aside now.
+pub struct Struck {
+    pub acknowledged: u64,
+    left_out: u64,
+    withheld: Option<u64>,
+    refused: Option<u64>,
+}
+
+/// Rows that were read.
+pub struct Read {
+    fetch: Fetch,
+    page: Page<Row>,
+    lacking: Vec<Refusal>,
+}
+
+pub type PageRead = BoxFuture<'static, Result<Read, LinkError>>;
+pub type Striking = BoxFuture<'static, Result<Struck, LinkError>>;
+
+/// The rows of one upstream, over one connection.
+pub struct Rows<'a> {
+    pub context: &'a Context,
+    pub upstream: &'a Upstream,
+    pub profile: &'a Arc<dyn Profile>,
+    pub state: &'a watch::Sender<UpstreamState>,
+    pub delivery: &'a mut Delivery<Row>,
+    /// Acknowledged stubs. Their rows are to stand aside.
+    pub stubbed: Vec<Stub>,
+    /// Rows that the platform refused, which are to stand aside.
+    pub refusals: Vec<Refusal>,
+    /// Maximum size of a message that the broker takes.
+    pub largest: usize,
+    /// The platform's last acknowledgement for which rows were struck off.
+    pub struck_upto: u64,
+    /// The newest signed acknowledgement, and whether the database lacks it.
+    pub signed: (Option<SignedAck>, bool),
+    /// The running transaction that strikes off rows.
+    pub striking: Option<Striking>,
+}
+
+/// Returns the key in `meta` of the size over which records stand aside, 8 bytes.
+pub fn limit_key(upstream: &str) -> String {
+    format!("withheld_over/{upstream}")
+}
+
+/// Returns the key of the last row that stood aside and was put back.
+pub fn returned_key(upstream: &str) -> String {
+    format!("returned/{upstream}")
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(
+        (upstream, profile): (&'a Upstream, &'a Arc<dyn Profile>),
+        context: &'a Context,
+        state: &'a watch::Sender<UpstreamState>,
+        delivery: &'a mut Delivery<Row>,
+    ) -> Rows<'a> {
+        Rows {
+            context,
+            upstream,
+            profile,
+            state,
+            delivery,
+            stubbed: Vec::new(),
+            refusals: Vec::new(),
+            largest: usize::MAX,
+            struck_upto: 0,
+            signed: (None, false),
+            striking: None,
+        }
+    }
+
+    /// Begins to read the rows that are wanted next, and to make them messages.
+    pub fn next_page(&self) -> Option<PageRead> {
+        let fetch = self.delivery.wants()?;
+        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
+        let (origin, profile) = (self.context.origin.clone(), self.profile.clone());
+        let at_ms = self.context.clock.stamp().wall_ms;
+        Some(Box::pin(async move {
+            let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
+            let sealed = store.clone();
+            let read = store.read(move |tx| {
+                let maker = Maker {
+                    profile: &*profile,
+                    origin: &origin,
+                    upstream: &name,
+                    store: &sealed,
+                    tx,
+                };
+                let make = |stored: Stored, cause| {
+                    let resent = sent.contains(stored.entry.seq?);
+                    maker.row(&stored, cause, resent)
+                };
+                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
+                let (upto, more) = (waiting.upto, waiting.more);
+                let mut page = Page { rows: Vec::new(), left_out: Vec::new(), upto, more };
+                let mut lacking = Vec::new();
+                for made in waiting.rows.into_iter().flatten() {
+                    match made? {
+                        (seq, RowMade::Row(row)) => page.rows.push((seq, *row)),
+                        (seq, RowMade::LeftOut) => page.left_out.push(seq),
+                        (seq, RowMade::Lacks(words)) => {
+                            lacking.push(Refusal { seq, words, here: true, at_ms });
+                        }
+                    }
+                }
+                Ok::<_, LinkError>((page, lacking))
+            });
+            let (page, lacking) = read.await?;
+            Ok(Read { fetch, page, lacking })
+        }))
+    }
+
+    /// Takes in rows that were read.
+    pub fn fetched(&mut self, read: Read) {
+        failpoint::at("uplink.read");
+        self.refusals.extend(read.lacking);
+        self.delivery.fetched(&read.fetch, read.page);
+    }
+
+    pub fn has_to_strike(&self) -> bool {
+        self.delivery.to_strike() > 0
+            || !self.stubbed.is_empty()
+            || !self.refusals.is_empty()
+            || self.delivery.upto().unwrap_or(0) > self.struck_upto
+            || self.signed.1
+    }
+
+    pub fn is_strike_due(&self) -> bool {
+        let enough = self.delivery.to_strike() >= STRIKE_ROWS;
+        let last = self.has_to_strike() && self.delivery.is_idle();
+        self.striking.is_none() && (enough || last)
+    }
+
+    /// Begins to strike off acknowledged rows and rows that are not for this platform.
+    pub fn strike(&mut self) {
+        let (rows, left_out) = (self.delivery.strike(), self.delivery.strike_left_out());
+        let upto = self.delivery.upto().unwrap_or(0);
+        let upto = (upto > self.struck_upto).then_some(upto);
+        self.struck_upto = upto.unwrap_or(self.struck_upto);
+        if let Some(upto) = upto {
+            self.state.send_modify(|s| s.acknowledged_upto = Some(upto));
+        }
+        let stubbed = std::mem::take(&mut self.stubbed);
+        let refusals = std::mem::take(&mut self.refusals);
+        let largest = self.largest as u64;
+        let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
+        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
+        self.striking = Some(Box::pin(async move {
+            let struck = store.write(Priority::Upkeep, move |tx| {
+                let stands_aside = !stubbed.is_empty();
+                if stands_aside {
+                    ledger::withhold(tx, &name, &stubbed)?;
+                    if stubbed.iter().any(|(_, why)| *why == WithheldFor::TooLarge) {
+                        set_meta(tx, &limit_key(&name), &largest.to_be_bytes())?;
+                    }
+                }
+                let rows = ledger::strike_off(tx, &name, &rows)?;
+                let left_out = ledger::strike_off(tx, &name, &left_out)?;
+                ledger::refuse(tx, &name, &refusals)?;
+                if let Some(signed) = signed {
+                    ledger::keep_signed_ack(tx, &name, signed)?;
+                }
+                let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
+                failpoint::at("uplink.striking");
+                let acknowledged = rows + more.transpose()?.unwrap_or(0);
+                let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
+                let refused = !refusals.is_empty();
+                let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
+                Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld, refused })
+            });
+            Ok(struck.await?)
+        }));
+    }
+
+    pub fn struck(&self, rows: Struck) {
+        failpoint::at("uplink.struck");
+        self.state.send_modify(|s| {
+            s.acknowledged += rows.acknowledged;
+            s.left_out += rows.left_out;
+            s.withheld = rows.withheld.unwrap_or(s.withheld);
+            s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
+        });
+    }
+
+    /// Strikes off all rows that are due, and waits for it.
+    pub async fn settle(&mut self) -> Result<(), LinkError> {
+        loop {
+            match self.striking.take() {
+                Some(striking) => {
+                    let rows = striking.await?;
+                    self.struck(rows);
+                }
+                None if self.has_to_strike() => self.strike(),
+                None => return Ok(()),
+            }
+        }
+    }
+}
