@@ -228,12 +228,19 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let memory = Arc::new(Memory::default());
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
+    let last_trusted = Arc::new(opened.last_trusted);
     let (online, online_watch) = watch::channel(uplink::Online::default());
     let replaced = opened.replaced_key;
     let heads = watch::Sender::new(HeadState { replaced, ..HeadState::default() });
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),
+        photos: uplink::Photos {
+            photo_store: photo_store.clone(),
+            clock: clock.clone(),
+            last_trusted: last_trusted.clone(),
+            timezone: config.site.timezone.clone(),
+        },
         clock: clock.clone(),
         origin: origin.clone(),
         online: online_watch,
@@ -254,7 +261,6 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let audit = watch::Sender::default();
     let (checked, id) = (store.clone(), opened.ledger.id);
     let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
-    let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         checker: Arc::new(checker),
         heads,

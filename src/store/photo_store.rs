@@ -16,6 +16,7 @@ mod sweep;
 mod tests;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -122,6 +123,8 @@ pub struct PhotoStore {
     dir: PathBuf,
     timezone: TimeZone,
     keeps: bool,
+    /// The passages whose photos wait to be written.
+    coming: Arc<Mutex<HashSet<[u8; 16]>>>,
 }
 
 /// The photo store's task.
@@ -144,7 +147,15 @@ pub fn photo_store(
     let keeps = config.photo_keep_days > 0;
     let dir = config.dir.join("photos");
     let (state, zone) = (Arc::default(), timezone.clone());
-    let photo_store = PhotoStore { requests: sender, state, store, dir, timezone: zone, keeps };
+    let photo_store = PhotoStore {
+        requests: sender,
+        state,
+        store,
+        dir,
+        timezone: zone,
+        keeps,
+        coming: Arc::default(),
+    };
     let (max_bytes, of) = (config.photo_max_bytes, photo_store.clone());
     let keeper = Keeper { requests, photo_store: of, clock, timezone, max_bytes };
     (photo_store, keeper)
@@ -158,7 +169,13 @@ impl PhotoStore {
 
     /// Hands over a photo, without waiting.
     pub fn keep(&self, taken: Taken) {
-        if self.keeps && self.requests.try_send(Request::Keep(taken)).is_err() {
+        if !self.keeps {
+            return;
+        }
+        let passage = taken.passage;
+        self.coming().insert(passage);
+        if self.requests.try_send(Request::Keep(taken)).is_err() {
+            self.settled(&[passage]);
             self.update(|s| s.dropped += 1);
         }
     }
@@ -262,6 +279,7 @@ impl Keeper {
             }
         }
         let count = photos.len();
+        let passages: Vec<_> = photos.iter().map(|taken: &Taken| taken.passage).collect();
         if self.photo_store.store.state().room.refuses(Priority::Photo) {
             self.photo_store.update(|s| s.given_up += count as u64);
         } else if count > 0
@@ -269,6 +287,7 @@ impl Keeper {
         {
             self.photo_store.failed(count, &error);
         }
+        self.photo_store.settled(&passages);
         if !waiting.is_empty() {
             if let Err(error) = self.remove_all(rows::ERASED, "", rows::Why::Erased).await {
                 tracing::warn!(%error, "files of erased photos stay for now; no key opens them");

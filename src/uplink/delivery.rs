@@ -366,6 +366,12 @@ impl<T> Delivery<T> {
         self.busy.is_empty()
     }
 
+    /// Whether no row is on its way to the broker, and none is ready to go.
+    pub fn is_quiet(&self) -> bool {
+        let queues = [&self.backlog, &self.fresh];
+        self.is_idle() && self.backlog.dry && queues.iter().all(|queue| queue.ready.is_empty())
+    }
+
     /// Sends rows again that the consumer asks for. They are in the outbox again.
     pub fn again(&mut self, first: u64, last: u64) {
         self.sent.add(first, last);

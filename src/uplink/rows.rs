@@ -13,6 +13,7 @@ use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
+    photos::LeftOut,
     profiles::{self, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
@@ -99,6 +100,7 @@ pub struct Struck {
     left_out: u64,
     withheld: Option<u64>,
     refused: Option<u64>,
+    photos_crowded_out: u64,
 }
 
 /// Rows that were read.
@@ -122,6 +124,10 @@ pub struct Rows<'a> {
     pub stubbed: Vec<Stub>,
     /// Rows that the platform refused, which are to stand aside.
     pub refusals: Vec<Refusal>,
+    /// Photos that the broker has, or that are left out.
+    pub photos_done: Vec<u64>,
+    /// Whether photos go after their records.
+    pub notes_photos: bool,
     /// Maximum size of a message that the broker takes.
     pub largest: usize,
     /// The platform's last acknowledgement for which rows were struck off.
@@ -157,6 +163,8 @@ impl<'a> Rows<'a> {
             delivery,
             stubbed: Vec::new(),
             refusals: Vec::new(),
+            photos_done: Vec::new(),
+            notes_photos: false,
             largest: usize::MAX,
             struck_upto: 0,
             signed: (None, false),
@@ -216,6 +224,7 @@ impl<'a> Rows<'a> {
         self.delivery.to_strike() > 0
             || !self.stubbed.is_empty()
             || !self.refusals.is_empty()
+            || !self.photos_done.is_empty()
             || self.delivery.upto().unwrap_or(0) > self.struck_upto
             || self.signed.1
     }
@@ -237,6 +246,8 @@ impl<'a> Rows<'a> {
         }
         let stubbed = std::mem::take(&mut self.stubbed);
         let refusals = std::mem::take(&mut self.refusals);
+        let photos_done = std::mem::take(&mut self.photos_done);
+        let notes_photos = self.notes_photos;
         let largest = self.largest as u64;
         let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
@@ -249,6 +260,11 @@ impl<'a> Rows<'a> {
                         set_meta(tx, &limit_key(&name), &largest.to_be_bytes())?;
                     }
                 }
+                ledger::photos_done(tx, &name, &photos_done)?;
+                let photos_crowded_out = match notes_photos {
+                    true => ledger::note_photos(tx, &name, &rows, upto)?,
+                    false => 0,
+                };
                 let rows = ledger::strike_off(tx, &name, &rows)?;
                 let left_out = ledger::strike_off(tx, &name, &left_out)?;
                 ledger::refuse(tx, &name, &refusals)?;
@@ -261,7 +277,13 @@ impl<'a> Rows<'a> {
                 let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
                 let refused = !refusals.is_empty();
                 let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
-                Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld, refused })
+                Ok::<_, LedgerError>(Struck {
+                    acknowledged,
+                    left_out,
+                    withheld,
+                    refused,
+                    photos_crowded_out,
+                })
             });
             Ok(struck.await?)
         }));
@@ -274,6 +296,7 @@ impl<'a> Rows<'a> {
             s.left_out += rows.left_out;
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
+            s.photo_left_out(LeftOut::CrowdedOut, rows.photos_crowded_out);
         });
     }
 

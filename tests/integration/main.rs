@@ -53,6 +53,7 @@ mod network_camera;
 mod others;
 mod pending;
 mod photos;
+mod platform_photos;
 mod program;
 mod readers;
 mod roster;

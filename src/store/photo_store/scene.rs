@@ -3,7 +3,11 @@
 //!
 //! It is kept beside the photo of the face, sealed with the same key. So it is erased with that photo.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use jiff::civil::Date;
 use rusqlite::Transaction;
@@ -84,6 +88,20 @@ impl PhotoStore {
         let sealer = rows::photo_sealer(self.store.sealer(), passage, &key)?;
         let jpeg = sealer.open(&files::place(passage, part), &sealed)?.to_vec();
         Ok(Some(KeptPhoto { jpeg, day: day.and_then(|day| day.parse().ok()) }))
+    }
+
+    pub(super) fn coming(&self) -> MutexGuard<'_, HashSet<[u8; 16]>> {
+        self.coming.lock().unwrap_or_else(|p| p.into_inner())
+    }
+
+    /// Notes that the photos of these passages are written, or are given up.
+    pub(super) fn settled(&self, passages: &[[u8; 16]]) {
+        self.coming().retain(|passage| !passages.contains(passage));
+    }
+
+    /// Returns whether a photo of this passage waits to be written.
+    pub fn is_coming(&self, passage: &[u8; 16]) -> bool {
+        self.coming().contains(passage)
     }
 
     /// Returns the photo of a passage's face, if one is kept.
