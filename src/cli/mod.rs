@@ -24,6 +24,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod timesheet;
+mod upstream;
 mod worker;
 
 use std::{
@@ -107,6 +108,9 @@ enum Command {
     /// Prove attendance to others: packages with proofs, signed heads, an audit of the ledger
     #[command(subcommand)]
     Evidence(evidence::Command),
+    /// The records that a platform refused: list them, offer them again
+    #[command(subcommand)]
+    Upstream(upstream::Command),
     /// Sign a platform's commands, to try them
     #[command(subcommand)]
     Command(command::Command),
@@ -319,6 +323,7 @@ pub fn main() -> ExitCode {
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,
             Command::Roster(command) => roster::run(&context, command).await,
+            Command::Upstream(command) => upstream::run(&context, command).await,
             Command::Attendance(command) => attendance::run(&context, command).await,
             Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,

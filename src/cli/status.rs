@@ -171,7 +171,7 @@ fn human(status: &Status) -> String {
     for upstream in &status.upstreams {
         let _ = writeln!(
             out,
-            "upstream  {}: {} ({}{}), {} waiting{}{}; {} sent, {} of these resent",
+            "upstream  {}: {} ({}{}), {} waiting{}{}{}; {} sent, {} of these resent",
             upstream.link.name,
             up(upstream.link.connected),
             upstream.link.broker,
@@ -184,6 +184,10 @@ fn human(status: &Status) -> String {
             match upstream.link.withheld {
                 0 => String::new(),
                 rows => format!(", {rows} withheld"),
+            },
+            match (upstream.link.refused_rows, upstream.link.undecided) {
+                (0, 0) => String::new(),
+                (refused, undecided) => format!(", {refused} refused, {undecided} undecided"),
             },
             upstream.link.published,
             upstream.link.repeated

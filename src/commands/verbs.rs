@@ -1,7 +1,5 @@
 //! Carries out each verb, through the same services as an admin's requests.
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -14,7 +12,6 @@ use crate::{
     services::{Code, DryRuns, Failure, PAGE, Remove, Services, SetState, Source},
     status,
     store::Priority,
-    uplink::Asked,
 };
 
 /// Maximum number of records that one transaction queues again. It reads their bytes first, and new
@@ -23,8 +20,6 @@ const PIECE: u64 = 200;
 /// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
 /// Timeout for a message to the link about new rows. The link also reads its outbox when it
-/// connects.
-const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries out a verb. `trusted`: the issuer is trusted for faces. `again`: the command was begun before, and may have been carried out.
 pub(super) async fn carry_out(
@@ -162,7 +157,7 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
     let last = services.store.read(ledger::last_seq).await?;
     let to = to.min(last);
     // The link gets the range first, so that an older acknowledgement does not remove the new rows.
-    notify_link(services, upstream, from, to).await;
+    services.notify_link(upstream, from, to).await;
     let (mut rows, mut gone) = (0, Vec::<u64>::new());
     let mut next = from;
     while next <= to {
@@ -176,17 +171,9 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
         next = upto + 1;
     }
     if rows > 0 {
-        notify_link(services, upstream, from, to).await;
+        services.notify_link(upstream, from, to).await;
     }
     Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": ranges(&gone) }))
-}
-
-async fn notify_link(services: &Services, upstream: &str, from: u64, to: u64) {
-    let mut links = services.upstreams.iter();
-    let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
-    let asked = link.asked.send(Asked::Again { from, to });
-    // A link that is stuck or restarts reads its outbox when it connects.
-    let _ = tokio::time::timeout(LINK_TIMEOUT, asked).await;
 }
 
 /// Returns ascending numbers as ranges, each with its first and last number.

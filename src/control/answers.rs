@@ -145,6 +145,18 @@ impl Connection<'_> {
                 }
                 self.done(Counted { count }).await
             }
+            Request::Refused(query) => {
+                let (mut count, mut after) = (0, 0);
+                loop {
+                    let page = services.refused_records(&query, after, PAGE).await?;
+                    let Some(last) = page.last() else {
+                        return self.done(Counted { count }).await;
+                    };
+                    (count, after) = (count + page.len(), last.seq);
+                    self.items(page).await?;
+                }
+            }
+            Request::RetryRefused(query) => self.done(services.retry_refused(query).await?).await,
             Request::Confirm(confirm) => self.done(services.confirm(confirm, by).await?).await,
             Request::Attendance(query) => {
                 if query.export {

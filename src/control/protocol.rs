@@ -12,7 +12,8 @@ use crate::{
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
         EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release,
-        Remove, SetConsent, SetState, Update, WaitingQuery, Watch, Withdraw, WorkerQuery,
+        Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch, Withdraw,
+        WorkerQuery,
     },
 };
 
@@ -74,6 +75,10 @@ pub enum Request {
     Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
+    /// The records that a platform refused.
+    Refused(UpstreamQuery),
+    /// Offers them again.
+    RetryRefused(UpstreamQuery),
 }
 
 impl Request {
@@ -94,6 +99,7 @@ impl Request {
                 | Request::Head
                 | Request::Health(_)
                 | Request::Audit
+                | Request::Refused(_)
         )
     }
 }

@@ -236,10 +236,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         store: store.clone(),
         heads: heads.subscribe(),
         photos: uplink::Photos {
-            photo_store: photo_store.clone(),
-            clock: clock.clone(),
             last_trusted: last_trusted.clone(),
-            timezone: config.site.timezone.clone(),
+            ..uplink::Photos::new(photo_store.clone(), clock.clone(), origin.timezone.clone())
         },
         clock: clock.clone(),
         origin: origin.clone(),

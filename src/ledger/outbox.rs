@@ -42,6 +42,17 @@ pub(super) fn waiting_or_aside<T>(
     read_waiting(tx, &of, upstream, (after, i64::MAX as u64, limit), make)
 }
 
+/// Does the same for rows that stand aside. `span`: after a seq, up to a seq, at most a number of rows.
+pub fn aside<T>(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    why: WithheldFor,
+    span: (u64, u64, usize),
+    make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Vec<T>, LedgerError> {
+    Ok(read_waiting(tx, "o.upstream = ?1", &why.aside(upstream), span, make)?.rows)
+}
+
 fn read_waiting<T>(
     tx: &Transaction<'_>,
     of: &str,

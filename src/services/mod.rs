@@ -27,6 +27,7 @@
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
 //! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
@@ -60,6 +61,7 @@ mod refusal;
 mod roster;
 mod set_aside;
 mod update;
+mod upstreams;
 mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -91,6 +93,7 @@ pub use self::{
     photo::{PassageAsked, PassagePhoto},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
+    upstreams::{RefusedPassage, RefusedRecord, Retried, UpstreamQuery},
     watching::{Watch, Watching},
 };
 use crate::{

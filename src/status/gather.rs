@@ -316,6 +316,10 @@ fn upstreams(
             let records = link.withheld;
             attention.add(what.clone(), link.since, Remedy::Withheld { records });
         }
+        if link.refused_rows > 0 {
+            let (records, upstream) = (link.refused_rows, &*link.name);
+            attention.add(what.clone(), link.since, Remedy::RefusedRows { records, upstream });
+        }
         if let Some(problem) = &link.command_key_error {
             attention.add(what.clone(), link.since, Remedy::NoCommandKey { problem });
         }

@@ -325,6 +325,15 @@ impl Page<'_> {
             })
         });
         self.each("upstream_photos_left_out", "Photos of passages not sent", left_out)?;
+        let refused =
+            each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.refused_rows)));
+        self.each("upstream_refused_records", "Records that the platform has not taken", refused)?;
+        let undecided = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.undecided)));
+        self.each(
+            "upstream_undecided_records",
+            "Records that the platform still judges",
+            undecided,
+        )?;
         let ends = upstreams.iter().flat_map(|u| {
             CertificateOf::ALL.into_iter().filter_map(|whose| {
                 let ends = u.link.certificates.iter().filter(|c| c.whose == whose);

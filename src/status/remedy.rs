@@ -101,6 +101,11 @@ pub enum Remedy<'a> {
     Withheld {
         records: u64,
     },
+    /// The platform refused these records, or the gateway lacks something for them.
+    RefusedRows {
+        records: u64,
+        upstream: &'a str,
+    },
     NoCommandKey {
         problem: &'a str,
     },
@@ -269,6 +274,12 @@ impl fmt::Display for Remedy<'_> {
                 } else {
                     format!("{records} records stand")
                 }
+            ),
+            Remedy::RefusedRows { records, upstream } => write!(
+                f,
+                "the platform has not taken {}: `gatehouse upstream refused {upstream}` shows each \
+                 with its reason. Mend the cause, then `gatehouse upstream retry {upstream}`",
+                counted(*records, "record")
             ),
             Remedy::NoCommandKey { problem } => write!(
                 f,

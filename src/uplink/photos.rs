@@ -86,6 +86,11 @@ pub struct Photos {
 }
 
 impl Photos {
+    /// Returns the photos of a photo store, on a box that never trusted its clock.
+    pub fn new(photo_store: PhotoStore, clock: Arc<dyn Clock>, timezone: TimeZone) -> Photos {
+        Photos { photo_store, clock, last_trusted: Arc::new(LastTrusted::new(None)), timezone }
+    }
+
     /// Returns the photo of a record for an upstream, or why none goes. The worker's consent counts
     /// as it is in this transaction, and as of the photo's day. A record without a photo still goes.
     pub fn of(

@@ -155,7 +155,10 @@ fn i5_a_photo_follows_its_record_and_shows_no_other_face() {
     // The record names the photo of the face, which users get.
     assert_ne!(photo["sha256"], record["photo"]["sha256"]);
     let upstream = gate.upstream("the photo to be counted", |u| u["photos_sent"] == 1);
-    assert_eq!((&upstream["photos_waiting"], &upstream["photos_left_out"]), (&json!(0), &json!({})));
+    assert_eq!(
+        (&upstream["photos_waiting"], &upstream["photos_left_out"]),
+        (&json!(0), &json!({}))
+    );
     let shown = gate.gate.site.gatehouse(&["status"]).out;
     assert!(shown.contains("  photos    1 sent, 0 waiting, 0 left out\n"), "{shown}");
     gate.gate.platform.assert_whole();

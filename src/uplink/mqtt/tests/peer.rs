@@ -17,8 +17,8 @@ use crate::{
     clock::{Clock, SystemClock, Tripwire},
     config::{Secret, Storage, Upstream},
     ledger::{Boot, Ledger, LedgerError, Stored},
-    store::{self, Priority, Store},
-    uplink::{Asked, Context, Incoming, Online, Profile, UpstreamState, begin, profiles},
+    store::{self, Priority, Store, photo_store::photo_store},
+    uplink::{Asked, Context, Incoming, Online, Photos, Profile, UpstreamState, begin, profiles},
 };
 
 pub const SOON: Duration = Duration::from_secs(120);
@@ -236,7 +236,9 @@ impl Link {
         let timezone = jiff::tz::TimeZone::UTC;
         let cancel = CancellationToken::new();
         let (commands, incoming) = mpsc::channel(1);
+        let kept = photo_store(store.clone(), &config, clock.clone(), timezone.clone()).0;
         let context = Context {
+            photos: Photos::new(kept, clock.clone(), timezone.clone()),
             memory: Arc::new(crate::memory::Memory::default()).share(),
             store: store.clone(),
             clock: clock.clone(),
