@@ -25,12 +25,15 @@ words! {
     }
 }
 
-/// Returns the default of `photo_kb`.
+/// Default of `photo_kb`.
+const KB: u16 = 60;
+/// Default of `photo_kb_per_minute`.
+const KB_PER_MINUTE: u16 = 1024;
+
 pub(super) fn kb() -> u16 {
-    60
+    KB
 }
 
-/// Returns the default of `photo_kb_per_minute`.
 pub(super) fn kb_per_minute() -> u16 {
-    1024
+    KB_PER_MINUTE
 }

@@ -62,7 +62,9 @@ pub use outbox::{
     Requeued, Waiting, WithheldFor, aside, backlog, queue_again, strike_off, strike_off_upto,
     take_back, waiting, withheld, withhold,
 };
-pub use photo_due::{PhotoDue, keep_photos_of, note_photos, photos_done, photos_due};
+pub use photo_due::{
+    PhotoDue, keep_photos_of, note_photos, photos_done, photos_due, photos_waiting,
+};
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};

@@ -77,9 +77,13 @@ pub fn photos_due(
         let record = known(row, 1).and_then(|record| Ok((record, known(row, 4)?)));
         due.push((row.get(0)?, record.ok()));
     }
+    Ok((due, photos_waiting(tx, upstream)?))
+}
+
+/// Returns the number of photos that wait for an upstream.
+pub fn photos_waiting(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
     let count = "SELECT count(*) FROM photo_due WHERE upstream = ?1";
-    let all = tx.prepare_cached(count)?.query_row([upstream], |row| row.get(0))?;
-    Ok((due, all))
+    Ok(tx.prepare_cached(count)?.query_row([upstream], |row| row.get(0))?)
 }
 
 /// Notes that these photos no longer wait.

@@ -30,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::Draft;
 pub use self::{
+    files::Part,
     rows::{Untold, carry_over, erase, oldest, reseal, tell_untold},
-    scene::{KeptPhoto, Part, Scene, SceneMaker, scene},
+    scene::{KeptPhoto, Scene, SceneMaker, scene},
 };
 use super::{Priority, SealError, Sealer, Store, StoreError};
 use crate::{

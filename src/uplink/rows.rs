@@ -100,6 +100,7 @@ pub struct Struck {
     left_out: u64,
     withheld: Option<u64>,
     refused: Option<u64>,
+    photos_waiting: Option<u64>,
     photos_crowded_out: u64,
 }
 
@@ -265,6 +266,8 @@ impl<'a> Rows<'a> {
                     true => ledger::note_photos(tx, &name, &rows, upto)?,
                     false => 0,
                 };
+                let waiting = notes_photos.then(|| ledger::photos_waiting(tx, &name));
+                let photos_waiting = waiting.transpose()?;
                 let rows = ledger::strike_off(tx, &name, &rows)?;
                 let left_out = ledger::strike_off(tx, &name, &left_out)?;
                 ledger::refuse(tx, &name, &refusals)?;
@@ -282,6 +285,7 @@ impl<'a> Rows<'a> {
                     left_out,
                     withheld,
                     refused,
+                    photos_waiting,
                     photos_crowded_out,
                 })
             });
@@ -296,6 +300,7 @@ impl<'a> Rows<'a> {
             s.left_out += rows.left_out;
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
+            s.photos_waiting = rows.photos_waiting.unwrap_or(s.photos_waiting);
             s.photo_left_out(LeftOut::CrowdedOut, rows.photos_crowded_out);
         });
     }

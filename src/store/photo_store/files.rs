@@ -7,10 +7,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Part, PhotoStoreError};
+use super::PhotoStoreError;
 
 /// Maximum number of bytes read of one photo file. A portrait has fewer.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// What is kept of a passage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The photo of the face.
+    Face,
+    /// The face and what is around it, with every other face blurred.
+    Scene,
+}
 
 /// A photo on its way to the disk.
 pub(super) struct Draft {

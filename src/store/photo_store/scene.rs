@@ -13,7 +13,7 @@ use jiff::civil::Date;
 use rusqlite::Transaction;
 use tokio::{sync::watch, time::timeout};
 
-use super::{PhotoStore, PhotoStoreError, files, rows};
+use super::{Part, PhotoStore, PhotoStoreError, files, rows};
 
 /// Timeout after which a photo is kept without its scene.
 const SCENE_WITHIN: Duration = Duration::from_secs(10);
@@ -53,15 +53,6 @@ impl PartialEq for Scene {
 }
 
 impl Eq for Scene {}
-
-/// What is kept of a passage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The photo of the face.
-    Face,
-    /// The face and what is around it, with every other face blurred.
-    Scene,
-}
 
 /// A photo as it is kept.
 #[derive(Clone, Debug)]

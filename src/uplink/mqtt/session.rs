@@ -244,13 +244,14 @@ impl Session<'_> {
                     self.rows.delivery.again(from, to);
                 }
                 changed = commits.changed(), if connected => match changed {
-                    Ok(()) => {
-                        self.rows.delivery.committed();
-                        self.photos.committed();
-                    }
+                    Ok(()) => self.rows.delivery.committed(),
                     Err(_) => return Ok(()),
                 },
-                _ = check.tick(), if connected => self.check_timeouts()?,
+                _ = check.tick(), if connected => {
+                    // A photo may be written now that was not written before.
+                    self.photos.rests &= self.state.borrow().photos_waiting == 0;
+                    self.check_timeouts()?;
+                }
                 _ = renew.tick(), if connected => {
                     self.status_due = true;
                     // Records may have been rescued meanwhile.

@@ -32,8 +32,6 @@ pub(super) struct Photos {
     pub(super) on_its_way: Option<u64>,
     /// None can go until something changes.
     pub(super) rests: bool,
-    /// Number of photos that waited when the database was last read.
-    waiting: u64,
 }
 
 /// What was read of the photos that wait.
@@ -49,11 +47,6 @@ pub(super) type PhotoReading = BoxFuture<'static, Result<PhotoRead, LinkError>>;
 impl Photos {
     pub(super) fn new(topic: Option<String>) -> Photos {
         Photos { topic, ..Photos::default() }
-    }
-
-    /// Notes a commit. A photo may be written now that was not written before.
-    pub(super) fn committed(&mut self) {
-        self.rests &= self.waiting == 0;
     }
 }
 
@@ -111,24 +104,23 @@ impl Session<'_> {
     /// Publishes a photo that was read.
     pub(super) fn publish_photo(&mut self, read: PhotoRead) -> Result<(), LinkError> {
         let PhotoRead { left_out, next, waiting } = read;
-        self.photos.waiting = waiting - left_out.len() as u64;
         self.photos.rests = next.is_none() && left_out.is_empty();
         self.state.send_if_modified(|s| {
-            s.photos_waiting = self.photos.waiting;
+            s.photos_waiting = waiting.saturating_sub(left_out.len() as u64);
             left_out.iter().for_each(|(_, why)| s.photo_left_out(*why, 1));
             false
         });
         self.rows.photos_done.extend(left_out.iter().map(|(seq, _)| *seq));
         let Some((seq, message)) = next else { return Ok(()) };
-        let bytes = message.payload.len();
+        let (bytes, topic) = (message.payload.len(), Part::Topic(message.topic.clone()));
+        let now = self.context.clock.monotonic();
         tracing::debug!(seq, bytes, "a photo is handed on");
         if self.publish_beside(message, Sort::Photo)? {
-            let now = self.context.clock.monotonic();
             self.pace.sent(bytes, self.to.upstream.photo_kb_per_minute, now);
             self.photos.on_its_way = Some(seq);
             failpoint::at("photo.published");
-        } else {
-            self.photos.rests = true;
+        } else if self.terms.takes(&topic, now) {
+            self.leave_out(seq, LeftOut::TooLarge);
         }
         Ok(())
     }
@@ -139,10 +131,9 @@ impl Session<'_> {
         self.pace.acknowledged();
         let Some(seq) = self.photos.on_its_way.take() else { return };
         self.rows.photos_done.push(seq);
-        self.photos.waiting = self.photos.waiting.saturating_sub(1);
         self.state.send_if_modified(|s| {
             s.photos_sent += 1;
-            s.photos_waiting = self.photos.waiting;
+            s.photos_waiting = s.photos_waiting.saturating_sub(1);
             false
         });
     }
@@ -151,7 +142,11 @@ impl Session<'_> {
     /// may be mended.
     pub(super) fn photo_refused(&mut self, topic_forbidden: bool) {
         let Some(seq) = self.photos.on_its_way.take().filter(|_| !topic_forbidden) else { return };
+        self.leave_out(seq, LeftOut::Refused);
+    }
+
+    fn leave_out(&mut self, seq: u64, why: LeftOut) {
         self.rows.photos_done.push(seq);
-        self.state.send_modify(|s| s.photo_left_out(LeftOut::Refused, 1));
+        self.state.send_modify(|s| s.photo_left_out(why, 1));
     }
 }
