@@ -160,6 +160,8 @@ impl Ledger {
                     params![name, after, pruned_before(tx)?],
                 )?;
             }
+            // What was refused may be mended by now.
+            retry_refused(tx, &name, false)?;
             Ok::<_, LedgerError>((name, sent_before))
         });
         let upstreams = filled.collect::<Result<_, _>>()?;

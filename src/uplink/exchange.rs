@@ -7,8 +7,10 @@
 //! the network (through the wire), the outbox and the clock.
 
 mod session;
+#[cfg(test)]
+mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -28,6 +30,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
+    clock::Clock,
     config::Upstream,
     supervision::{Backoff, caught},
 };
@@ -35,29 +38,48 @@ use crate::{
 /// Maximum number of rows that wait for a platform's verdict. Beyond it no further row is sent.
 pub const UNDECIDED: usize = 1024;
 
+/// Interval between looks at what is due without a row.
+const TICK: Duration = Duration::from_secs(1);
+
 /// Keeps the upstream connected until the daemon stops.
 pub(super) async fn run(
     upstream: Upstream,
     profile: Arc<dyn Profile>,
     context: Context,
     state: watch::Sender<UpstreamState>,
+    asked: mpsc::Receiver<Asked>,
+) {
+    let safety = Arc::new(Safety::new(&upstream.tls()));
+    let make = {
+        let (upstream, profile) = (upstream.clone(), profile.clone());
+        let (clock, safety) = (context.clock.clone(), safety.clone());
+        move || wire(&upstream, &*profile, &clock, &safety)
+    };
+    run_over(make, (upstream, profile, safety, TICK), context, state, asked).await;
+}
+
+/// Does the same over connections that `make` makes.
+async fn run_over(
+    make: impl Fn() -> Option<Box<dyn Wire>>,
+    (upstream, profile, safety, tick): (Upstream, Arc<dyn Profile>, Arc<Safety>, Duration),
+    context: Context,
+    state: watch::Sender<UpstreamState>,
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
-    let safety = Arc::new(Safety::new(&upstream.tls()));
     let mut backoff = Backoff::default();
-    let mut retries_refused = true;
     loop {
         let began = context.clock.monotonic();
         let (authority, problem) = Authority::load(&upstream, &context.origin);
         state.send_modify(|s| s.command_key_error = problem);
-        let ended = match wire(&upstream, &*profile, &context, &safety) {
+        let ended = match make() {
             None => return,
             Some(wire) => {
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
-                let mut session = Session::new(rows, Arc::new(authority), wire, safety.clone());
-                let ran = session.run(&mut asked, &mut retries_refused);
+                let mut session =
+                    Session::new(rows, Arc::new(authority), wire, (safety.clone(), tick));
+                let ran = session.run(&mut asked);
                 caught(ran).await.unwrap_or_else(|fault| {
                     state.send_modify(|s| s.restarts += 1);
                     Err(fault.into())
@@ -97,11 +119,11 @@ pub(super) async fn run(
 fn wire(
     upstream: &Upstream,
     profile: &dyn Profile,
-    context: &Context,
+    clock: &Arc<dyn Clock>,
     safety: &Arc<Safety>,
 ) -> Option<Box<dyn Wire>> {
     let url = upstream.url.clone()?;
-    let (clock, safety) = (context.clock.clone(), safety.clone());
+    let (clock, safety) = (clock.clone(), safety.clone());
     match profile.talk() {
         Talk::Mqtt => None,
         Talk::Https(calls) => Some(Box::new(super::https::Https::new(url, calls, safety, clock))),

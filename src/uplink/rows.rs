@@ -67,7 +67,8 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
-        let attach = |record: &_| attached(self, record);
+        let needs = (self.upstream, self.profile.needs());
+        let attach = |record: &_| attached(self.tx, self.store.sealer(), needs, record);
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
     }
@@ -303,6 +304,25 @@ impl<'a> Rows<'a> {
             s.photos_waiting = rows.photos_waiting.unwrap_or(s.photos_waiting);
             s.photo_left_out(LeftOut::CrowdedOut, rows.photos_crowded_out);
         });
+    }
+
+    /// Offers rows again for which the gateway lacked something: the roster has changed.
+    pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        if self.state.borrow().refused_rows == 0 {
+            return Ok(());
+        }
+        self.settle().await?;
+        let name = self.upstream.name.clone();
+        let retry = self.context.store.write(Priority::Upkeep, move |tx| {
+            let back = ledger::retry_refused(tx, &name, true)?;
+            Ok::<_, LedgerError>((back, ledger::count_refused(tx, &name)?))
+        });
+        let (back, refused) = retry.await?;
+        if let Some((first, last)) = back {
+            self.delivery.again(first, last);
+        }
+        self.state.send_modify(|s| s.refused_rows = refused);
+        Ok(())
     }
 
     /// Strikes off all rows that are due, and waits for it.

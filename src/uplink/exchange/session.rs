@@ -28,8 +28,6 @@ use crate::{
     },
 };
 
-/// Interval between looks at what is due without a row.
-const TICK: Duration = Duration::from_secs(1);
 /// Interval between transactions that strike off rows.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// Shortest and longest pause between two inquiries for one verdict. It doubles.
@@ -74,6 +72,8 @@ pub(super) struct Session<'a> {
     /// Rows that go alone, because a call with others was refused as a whole.
     alone: BTreeSet<u64>,
     upkeep_due: bool,
+    /// Interval between looks at what is due without a row.
+    tick: Duration,
     heard: std::collections::VecDeque<Vec<u8>>,
     /// No record of a database that was set aside is left to send.
     earlier_rests: bool,
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
         rows: Rows<'a>,
         authority: Arc<Authority>,
         wire: Box<dyn Wire>,
-        safety: Arc<Safety>,
+        (safety, tick): (Arc<Safety>, Duration),
     ) -> Session<'a> {
         Session {
             rows,
@@ -97,18 +97,14 @@ impl<'a> Session<'a> {
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
             upkeep_due: false,
+            tick,
             heard: Default::default(),
             earlier_rests: false,
         }
     }
 
-    /// Runs the connection until it fails or the daemon stops. `retries_refused`: refused rows are
-    /// offered once more.
-    pub(super) async fn run(
-        &mut self,
-        asked: &mut mpsc::Receiver<Asked>,
-        retries_refused: &mut bool,
-    ) -> Result<(), LinkError> {
+    /// Runs the connection until it fails or the daemon stops.
+    pub(super) async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let context = self.rows.context;
         let cancel = context.cancel.clone();
         if let Some(wire) = &mut self.wire {
@@ -116,17 +112,14 @@ impl<'a> Session<'a> {
             let Some(opened) = opened else { return Ok(()) };
             opened.map_err(|error| self.failed(error))?;
         }
-        self.begin(retries_refused).await?;
+        self.begin().await?;
         let ended = self.exchange(asked).await;
         let settled = self.rows.settle().await;
         ended.and(settled)
     }
 
-    async fn begin(&mut self, retries_refused: &mut bool) -> Result<(), LinkError> {
+    async fn begin(&mut self) -> Result<(), LinkError> {
         let (name, context) = (self.rows.upstream.name.clone(), self.rows.context);
-        if std::mem::take(retries_refused) {
-            self.retry(false).await?;
-        }
         let known = context.store.read(move |tx| {
             Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::count_refused(tx, &name)?))
         });
@@ -144,20 +137,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Offers refused rows again: all of them, or those for which the gateway lacked something.
-    async fn retry(&mut self, here: bool) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let back = self
-            .rows
-            .context
-            .store
-            .write(Priority::Upkeep, move |tx| ledger::retry_refused(tx, &name, here));
-        if let Some((first, last)) = back.await? {
-            self.rows.delivery.again(first, last);
-        }
-        Ok(())
-    }
-
     async fn exchange(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let context = self.rows.context;
         let mut commits = context.store.commits();
@@ -168,7 +147,7 @@ impl<'a> Session<'a> {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let [mut tick, mut strike] = [TICK, STRIKE_EVERY].map(every);
+        let [mut tick, mut strike] = [self.tick, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         loop {
             self.pass_on();
@@ -208,12 +187,8 @@ impl<'a> Session<'a> {
                 },
                 Ok(()) = online.changed() => {
                     let now = online.borrow_and_update().roster_version;
-                    if std::mem::replace(&mut roster, now) != now
-                        && self.rows.state.borrow().refused_rows > 0
-                    {
-                        self.rows.settle().await?;
-                        self.retry(true).await?;
-                        self.count_refused().await?;
+                    if std::mem::replace(&mut roster, now) != now {
+                        self.rows.retry_lacking().await?;
                     }
                 }
                 _ = tick.tick() => {
@@ -223,14 +198,6 @@ impl<'a> Session<'a> {
                 }
             }
         }
-    }
-
-    async fn count_refused(&mut self) -> Result<(), LinkError> {
-        let name = self.rows.upstream.name.clone();
-        let counted = self.rows.context.store.read(move |tx| ledger::count_refused(tx, &name));
-        let refused = counted.await?;
-        self.rows.state.send_modify(|s| s.refused_rows = refused);
-        Ok(())
     }
 
     fn failed(&self, error: WireError) -> LinkError {

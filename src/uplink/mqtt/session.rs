@@ -176,6 +176,7 @@ impl Session<'_> {
     async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
+        let mut roster = online.borrow().roster_version;
         let mut heads = self.context.heads.clone();
         let [mut renew, mut check, mut strike] =
             [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
@@ -257,7 +258,13 @@ impl Session<'_> {
                     // Records may have been rescued meanwhile.
                     self.earlier.rests = false;
                 }
-                Ok(()) = online.changed(), if connected => self.status_due = true,
+                Ok(()) = online.changed(), if connected => {
+                    self.status_due = true;
+                    let now = online.borrow().roster_version;
+                    if std::mem::replace(&mut roster, now) != now {
+                        self.rows.retry_lacking().await?;
+                    }
+                }
                 Ok(()) = heads.changed(), if connected => self.head_due = true,
             }
             // Events that have happened by now are handled in batches, at most half a window at a
@@ -377,9 +384,10 @@ impl Session<'_> {
     async fn begin(&mut self) -> Result<(), LinkError> {
         let name = self.to.upstream.name.clone();
         let known = self.context.store.read(move |tx| {
-            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
+            let refused = ledger::count_refused(tx, &name)?;
+            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?, refused))
         });
-        let (head, signed) = known.await?;
+        let (head, signed, refused) = known.await?;
         self.rows.signed = (signed, false);
         self.take_back(WithheldFor::TooLarge).await?;
         self.rows.delivery.connected(head);
@@ -407,6 +415,7 @@ impl Session<'_> {
             s.not_subscribed =
                 forbidden.then(|| "the broker hangs up after a subscription".to_owned());
             s.connects += 1;
+            s.refused_rows = refused;
             s.certificates = self.to.safety.certificates();
         });
         Ok(())

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod message;
 pub mod native;
 pub mod profile;
 pub mod talk;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::profile::{Message, Unmade};
+use super::message::{Message, Unmade};
 
 /// The transport of a platform's messages.
 #[derive(Clone)]

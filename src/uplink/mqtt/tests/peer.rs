@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rusqlite::Transaction;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -13,12 +12,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    attendance::Origin,
-    clock::{Clock, SystemClock, Tripwire},
-    config::{Secret, Storage, Upstream},
-    ledger::{Boot, Ledger, LedgerError, Stored},
-    store::{self, Priority, Store, photo_store::photo_store},
-    uplink::{Asked, Context, Incoming, Online, Photos, Profile, UpstreamState, begin, profiles},
+    clock::Tripwire,
+    config::Upstream,
+    ledger::Ledger,
+    store::Store,
+    uplink::{
+        Asked, Incoming, Online, Profile, UpstreamState, begin, profiles,
+        tests::link::{Base, outbox, record},
+    },
 };
 
 pub const SOON: Duration = Duration::from_secs(120);
@@ -219,38 +220,14 @@ impl Link {
         rows: u64,
         change: impl FnOnce(&mut Upstream),
     ) -> Link {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Secret::File(dir.path().join("key"));
-        let config = Storage::usual(dir.path().into(), key);
-        let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
-        let open = |tx: &Transaction<'_>| Ledger::open(tx, vec!["platform".to_owned()]);
-        let ledger: Ledger = store.write(Priority::Upkeep, open).await.unwrap();
+        let Base { dir, store, ledger, clock, context, online, commands, cancel } =
+            Base::new().await;
         let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = broker.local_addr().unwrap().port();
         let text = "name = 'platform'\nversion = '3.1.1'\nbroker = 'mqtt://127.0.0.1'";
         let mut upstream: Upstream = toml::from_str(text).unwrap();
         upstream.brokers[0].port = port;
         change(&mut upstream);
-        let clock = Arc::new(Tripwire::default());
-        let (_online, online) = watch::channel(Online::default());
-        let timezone = jiff::tz::TimeZone::UTC;
-        let cancel = CancellationToken::new();
-        let (commands, incoming) = mpsc::channel(1);
-        let kept = photo_store(store.clone(), &config, clock.clone(), timezone.clone()).0;
-        let context = Context {
-            photos: Photos::new(kept, clock.clone(), timezone.clone()),
-            memory: Arc::new(crate::memory::Memory::default()).share(),
-            store: store.clone(),
-            clock: clock.clone(),
-            origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
-            online,
-            heads: tokio::sync::watch::channel(Default::default()).1,
-            sent_before: 0,
-            storage_dir: Default::default(),
-            ledger: ledger.id,
-            commands,
-            cancel: cancel.clone(),
-        };
         record(&store, &ledger, rows).await;
         let native = profiles::of(&upstream, &context.origin).unwrap();
         let (link, task) = begin(upstream, profile.unwrap_or(native), context);
@@ -258,13 +235,13 @@ impl Link {
             broker,
             clock,
             state: link.state,
-            commands: incoming,
+            commands,
             asked: link.asked,
             store,
             ledger,
             cancel,
             task,
-            _online,
+            _online: online,
             _dir: dir,
         }
     }
@@ -281,24 +258,11 @@ impl Link {
 
     /// Returns the seqs in the outbox.
     pub async fn outbox(&self) -> Vec<u64> {
-        let all = |tx: &Transaction<'_>| {
-            let seq = |stored: Stored, _| stored.entry.seq;
-            crate::ledger::waiting(tx, "platform", 0, u64::MAX, 100_000, seq)
-        };
-        let rows = self.store.read(all).await.unwrap().rows;
-        rows.into_iter().flatten().collect()
+        outbox(&self.store).await
     }
 
     pub async fn stop(self) {
         self.cancel.cancel();
         timeout(SOON, self.task).await.expect("in time").unwrap();
     }
-}
-
-async fn record(store: &Store, ledger: &Ledger, rows: u64) {
-    let (ledger, stamp) = (ledger.clone(), SystemClock::new().unwrap().stamp());
-    let fill = store.write(Priority::Upkeep, move |tx| {
-        (0..rows).try_for_each(|_| ledger.append(tx, stamp, Boot { version: "1".into() }).map(drop))
-    });
-    fill.await.map_err(|e: LedgerError| e).unwrap();
 }

@@ -1,0 +1,301 @@
+//! A platform that loses answers, judges late, forgets and refuses, against the real store.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::uplink::profiles;
+use crate::{
+    attendance::{EventRecord, Record},
+    config::Tls,
+    ledger::{self, LedgerError, WithheldFor},
+    store::Priority,
+    uplink::{
+        Online,
+        profiles::{Attached, Calls, Made, Message, Moment, Parcel, Request, Verdict},
+        tests::link::{Base, outbox, record},
+        wire::WireError,
+    },
+};
+
+const ROWS: u64 = 60;
+const AT_ONCE: usize = 5;
+
+/// A profile whose records go by three topics.
+struct Terse;
+
+impl Profile for Terse {
+    fn topics(&self) -> &str {
+        ""
+    }
+
+    fn talk(&self) -> Talk {
+        Talk::Https(Arc::new(Terse))
+    }
+
+    fn record(&self, _: &Record, _: &Attached) -> Made {
+        Ok(None)
+    }
+
+    fn event(&self, event: &EventRecord) -> Made {
+        let topic = format!("team {}", event.seq % 3);
+        Ok(Some(Message { topic, payload: Vec::new(), retained: false }))
+    }
+
+    fn status(&self, _: &Online) -> Made {
+        Ok(None)
+    }
+
+    fn offline(&self) -> Made {
+        Ok(None)
+    }
+}
+
+impl Calls for Terse {
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
+    fn deliver(&self, _: &[Parcel], _: &Moment) -> Result<Request, profiles::profile::Unmade> {
+        unreachable!("the wire of this test makes no requests")
+    }
+
+    fn delivered(&self, _: &[Parcel], _: &[u8]) -> Result<Vec<Verdict>, String> {
+        unreachable!("the wire of this test makes no requests")
+    }
+
+    fn inquire(&self, _: &str, _: &Moment) -> Option<Request> {
+        None
+    }
+
+    fn inquired(&self, _: &[u8]) -> Result<Option<Verdict>, String> {
+        Ok(None)
+    }
+}
+
+/// The platform: what it has, and what it makes of each call.
+#[derive(Default)]
+struct Platform {
+    random: u64,
+    disk: BTreeSet<u64>,
+    /// It refuses these.
+    bad: BTreeSet<u64>,
+    /// Calls that it judges later, by their number.
+    later: BTreeMap<String, Vec<u64>>,
+    serial: u32,
+}
+
+impl Platform {
+    /// Returns whether something happens that happens once in `n` times.
+    fn one_in(&mut self, n: u64) -> bool {
+        // Knuth's MMIX generator.
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33).is_multiple_of(n)
+    }
+
+    fn take(&mut self, rows: &[Parcel]) -> Result<Vec<Verdict>, WireError> {
+        assert!(!rows.is_empty() && rows.len() <= AT_ONCE);
+        assert!(rows.iter().all(|row| row.message.topic == rows[0].message.topic));
+        let seqs: Vec<u64> = rows.iter().map(|row| row.seq).collect();
+        for row in rows {
+            let marked = row.resent || !self.disk.contains(&row.seq);
+            assert!(marked, "row {} comes again without a mark", row.seq);
+        }
+        if self.one_in(12) {
+            return Err(WireError::new("the call is lost"));
+        }
+        if self.one_in(8) {
+            return Ok(seqs.iter().map(|_| Verdict::NotNow("busy".to_owned())).collect());
+        }
+        if self.one_in(3) {
+            self.serial += 1;
+            let serial = format!("S{}", self.serial);
+            self.later.insert(serial.clone(), seqs);
+            return Ok(rows.iter().map(|_| Verdict::Later(serial.clone())).collect());
+        }
+        let spoils_all = self.one_in(2) && seqs.iter().any(|seq| self.bad.contains(seq));
+        let mut verdicts = Vec::new();
+        for seq in seqs {
+            let refused = spoils_all || self.bad.contains(&seq);
+            verdicts.push(match refused {
+                true => Verdict::Refused("no such person".to_owned()),
+                false => Verdict::Taken,
+            });
+            if !refused {
+                self.disk.insert(seq);
+            }
+        }
+        if self.one_in(12) {
+            return Err(WireError::new("the answer is lost"));
+        }
+        Ok(verdicts)
+    }
+
+    fn judge(&mut self, serial: &str) -> Option<Verdict> {
+        if self.one_in(2) {
+            return None;
+        }
+        if self.one_in(8) {
+            return Some(Verdict::NotNow("no such number".to_owned()));
+        }
+        let seqs = self.later.get(serial)?;
+        if seqs.iter().any(|seq| self.bad.contains(seq)) {
+            return Some(Verdict::Refused("no such person".to_owned()));
+        }
+        self.disk.extend(seqs);
+        Some(Verdict::Taken)
+    }
+}
+
+struct Scripted(Arc<Mutex<Platform>>);
+
+impl Wire for Scripted {
+    fn open(&mut self) -> BoxFuture<'_, Result<(), WireError>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
+    fn deliver(&mut self, rows: Vec<Parcel>) -> BoxFuture<'_, Result<Vec<Verdict>, WireError>> {
+        Box::pin(async move { self.0.lock().unwrap().take(&rows) })
+    }
+
+    fn inquire(&mut self, serial: String) -> BoxFuture<'_, Result<Option<Verdict>, WireError>> {
+        Box::pin(async move { Ok(self.0.lock().unwrap().judge(&serial)) })
+    }
+}
+
+/// A link to the platform, whose task ends and begins again.
+struct Link {
+    base: Base,
+    platform: Arc<Mutex<Platform>>,
+    runs:
+        Option<(watch::Receiver<UpstreamState>, mpsc::Sender<Asked>, tokio::task::JoinHandle<()>)>,
+}
+
+impl Link {
+    fn begin(&mut self) {
+        let text = "name = 'platform'\nurl = 'http://127.0.0.1'";
+        let upstream: Upstream = toml::from_str(text).unwrap();
+        let (state, watched) = watch::channel(UpstreamState::default());
+        let (asked, asks) = mpsc::channel(4);
+        let safety = Arc::new(Safety::new(&Tls::default()));
+        let platform = self.platform.clone();
+        let make = move || Some(Box::new(Scripted(platform.clone())) as Box<dyn Wire>);
+        // All rows so far may have been sent by an earlier run, as the daemon assumes.
+        let context = Context { sent_before: ROWS, ..self.base.context.clone() };
+        let parts =
+            (upstream, Arc::new(Terse) as Arc<dyn Profile>, safety, Duration::from_millis(20));
+        let task = tokio::spawn(run_over(make, parts, context, state, asks));
+        self.runs = Some((watched, asked, task));
+    }
+
+    /// Ends the task where it is, as kill -9 does.
+    fn kill(&mut self) {
+        if let Some((.., task)) = self.runs.take() {
+            task.abort();
+        }
+    }
+
+    /// Moves the clock until this number of rows stands aside as refused and no other waits.
+    async fn until_refused(&mut self, refused: u64) {
+        let mut kills = 0;
+        loop {
+            self.base.clock.advance(Duration::from_secs(61));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let count = |tx: &rusqlite::Transaction<'_>| ledger::count_refused(tx, "platform");
+            let aside = self.base.store.read(count).await.unwrap();
+            if aside == refused && outbox(&self.base.store).await.is_empty() {
+                return;
+            }
+            let dies = kills < 3 && self.platform.lock().unwrap().one_in(20);
+            kills += u32::from(dies);
+            if dies || self.runs.as_ref().is_none_or(|(.., task)| task.is_finished()) {
+                self.kill();
+                self.begin();
+            }
+        }
+    }
+}
+
+async fn every_row_ends_with_a_verdict(seed: u64) {
+    let base = Base::new().await;
+    record(&base.store, &base.ledger, ROWS).await;
+    let bad = BTreeSet::from([1, 7, 8, 30, ROWS]);
+    let platform = Platform { random: seed, bad: bad.clone(), ..Platform::default() };
+    let mut link = Link { base, platform: Arc::new(Mutex::new(platform)), runs: None };
+    link.begin();
+    link.until_refused(bad.len() as u64).await;
+    let all: BTreeSet<u64> = (1..=ROWS).collect();
+    assert_eq!(link.platform.lock().unwrap().disk, &all - &bad, "seed {seed}");
+    // Each refused row is listed with the platform's words.
+    let list = |tx: &rusqlite::Transaction<'_>| ledger::refused(tx, "platform", 0, 100);
+    let refused = link.base.store.read(list).await.unwrap();
+    assert_eq!(refused.iter().map(|r| r.seq).collect::<BTreeSet<_>>(), bad);
+    assert!(refused.iter().all(|r| r.words == "no such person" && !r.here));
+    // The cause is mended, and they go.
+    link.platform.lock().unwrap().bad.clear();
+    let retry = |tx: &rusqlite::Transaction<'_>| ledger::retry_refused(tx, "platform", false);
+    let back = link.base.store.write(Priority::Upkeep, retry).await.unwrap();
+    assert_eq!(back, Some((1, ROWS)));
+    if let Some((_, asked, _)) = &link.runs {
+        let _ = asked.send(Asked::Again { from: 1, to: ROWS }).await;
+    }
+    link.until_refused(0).await;
+    assert_eq!(link.platform.lock().unwrap().disk, all);
+    let left = |tx: &rusqlite::Transaction<'_>| {
+        let of = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, u64>(0));
+        Ok::<_, LedgerError>((
+            of("SELECT count(*) FROM outbox")?,
+            of("SELECT count(*) FROM verdict")?,
+        ))
+    };
+    assert_eq!(link.base.store.read(left).await.unwrap(), (0, 0));
+    link.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i3_each_row_is_taken_or_listed_as_refused_and_none_is_lost() {
+    let seeds = (1..=8).map(|seed| tokio::spawn(every_row_ends_with_a_verdict(seed * 0x9E37)));
+    for seed in seeds.collect::<Vec<_>>() {
+        seed.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn i3_a_refused_row_keeps_its_entry_and_goes_when_it_is_asked_for_again() {
+    let base = Base::new().await;
+    record(&base.store, &base.ledger, 2).await;
+    let refusal = ledger::Refusal { seq: 1, words: "no number".to_owned(), here: true, at_ms: 5 };
+    let refuse = move |tx: &rusqlite::Transaction<'_>| {
+        ledger::refuse(tx, "platform", std::slice::from_ref(&refusal))?;
+        // A row that has left the outbox is not refused.
+        ledger::strike_off(tx, "platform", &[2])?;
+        ledger::refuse(tx, "platform", &[ledger::Refusal { seq: 2, ..refusal.clone() }])?;
+        let aside = ledger::aside(tx, "platform", WithheldFor::Refused, (0, 9, 9), |stored, _| {
+            stored.entry.seq
+        })?;
+        assert_eq!((aside, ledger::withheld(tx, "platform")?), (vec![Some(1)], 0));
+        // Only what the gateway lacked is retried after a change of the roster.
+        assert_eq!(ledger::retry_refused(tx, "platform", true)?, Some((1, 1)));
+        assert_eq!(ledger::retry_refused(tx, "platform", true)?, None);
+        ledger::refuse(tx, "platform", &[ledger::Refusal { here: false, ..refusal }])?;
+        assert_eq!(ledger::retry_refused(tx, "platform", true)?, None);
+        ledger::count_refused(tx, "platform")
+    };
+    assert_eq!(base.store.write::<_, LedgerError>(Priority::Upkeep, refuse).await.unwrap(), 1);
+    let again = |tx: &rusqlite::Transaction<'_>| ledger::queue_again(tx, "platform", 1, 1);
+    base.store.write(Priority::Upkeep, again).await.unwrap();
+    assert_eq!(outbox(&base.store).await, [1]);
+}
