@@ -54,7 +54,7 @@
 //! | [`evaluate`] | error rates of the recognition on a set of photos |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
-//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, HTTPS, TLS; the authority of what comes; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
 //! | [`status`] | the document, its gathering, troubles; the metrics and their exporter |

@@ -42,6 +42,7 @@ use self::{
     parse::Verb,
     refusal::Refusal,
     times::Times,
+    verbs::Way,
 };
 use crate::{
     clock::{Monotonic, Stamp},
@@ -293,7 +294,8 @@ impl Runner<'_> {
         let (store, id) = (&self.services.store, &known.id);
         if verb.only_reads() {
             self.in_time(self.services.clock.stamp(), times, &verb)?;
-            let read = self.tried(from, (verb, trusted), None, false).await;
+            let way = Way { signed, trusted, ..Way::default() };
+            let read = self.tried(from, verb, way).await;
             return Ok(Done::Now(reply(id, read)));
         }
         let looked = known.clone();
@@ -343,13 +345,11 @@ impl Runner<'_> {
             Earlier::Forgotten => return Err(Refusal::Forgotten.into()),
         };
         let again = matches!(earlier, Earlier::Begun { .. });
+        let way = Way { signed, trusted, void_after, again, waits };
         let done = match verb {
-            Verb::Remove(asked) if let Some(times) = waits => {
-                waiting::bar(self.services, asked, self.actor(from), times).await
-            }
             Verb::Release { .. } if again => Err(Refusal::ReleaseInterrupted.into()),
             _ if attempts > ATTEMPTS => Err(Refusal::Interrupted.into()),
-            verb => caught(self.tried(from, (verb, trusted), void_after, again))
+            verb => caught(self.tried(from, verb, way))
                 .await
                 .unwrap_or_else(|fault| Err(Failure::internal(fault))),
         };
@@ -366,14 +366,8 @@ impl Runner<'_> {
         Ok(Done::Now(reply))
     }
 
-    async fn tried(
-        &self,
-        from: &Issuer,
-        verb: (Verb, bool),
-        void_after: Option<Monotonic>,
-        again: bool,
-    ) -> Result<Value, Failure> {
-        verbs::carry_out(self.services, verb, self.actor(from), void_after, again).await
+    async fn tried(&self, from: &Issuer, verb: Verb, way: Way) -> Result<Value, Failure> {
+        verbs::carry_out(self.services, verb, self.actor(from), way).await
     }
 
     fn actor(&self, from: &Issuer) -> Actor {
@@ -419,7 +413,8 @@ fn read(
     level: CommandLevel,
     envelope: Envelope,
 ) -> Result<(bool, Verb, Times, CommandKey), NoCommand> {
-    let Envelope { id, verb, args, issued_at, expires_at, signed } = envelope;
+    let Envelope { id, verb, args, times, signed } = envelope;
+    let (issued_at, expires_at) = times.unwrap_or_else(|| Times::from_now(stamp));
     let refuse = |failure: Failure| refusal(Some(&id), &failure);
     // The arguments of a command that is not allowed are not read, so the reply says nothing of
     // them.

@@ -2,13 +2,14 @@
 //! or outside of its bound is refused. Messages never show a value, because it may be an ID number.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::refusal::{Refusal, Wrong};
 use crate::{
     config::CommandLevel,
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
-    services::{Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
+    services::{Edit, Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
     uplink::profiles::native::command::shown,
     vision::Format,
     words::day,
@@ -24,24 +25,57 @@ const TEXT_CHARS: usize = 256;
 pub(super) const PAGE_MAX: u64 = 200;
 /// Maximum number of records that one command asks for again.
 pub(super) const RESEND_MAX: u64 = 10_000;
+/// The prefix of the verbs that carry out one verb for each of a list.
+const EACH: &str = "workers.";
+/// The reason of a suspension by a platform that only knows people who are blocked.
+const BLOCKED: &str = "blocked by the platform";
 
 /// A command's verb with its arguments.
 pub(super) enum Verb {
-    Upsert { enroll: Box<Enroll>, photos: Vec<Vec<u8>> },
+    Upsert {
+        enroll: Box<Enroll>,
+        photos: Vec<Vec<u8>>,
+    },
+    Edit {
+        edit: Box<Edit>,
+        photos: Vec<Vec<u8>>,
+    },
+    /// Several, one after another.
+    Each(Vec<Item>),
     SetState(SetState),
     Remove(Remove),
     Digest,
-    Page { after: Option<WorkerId>, limit: u64 },
+    Page {
+        after: Option<WorkerId>,
+        limit: u64,
+    },
     Release(Release),
-    Resend { from: u64, to: u64 },
+    Resend {
+        from: u64,
+        to: u64,
+    },
+    ResendBetween {
+        since: Timestamp,
+        until: Timestamp,
+    },
+    Show(WorkerId),
     Status,
+}
+
+/// One verb of several: the worker's id, if it is one, and the verb.
+pub(super) struct Item {
+    pub(super) id: Option<WorkerId>,
+    pub(super) verb: Result<Verb, Failure>,
 }
 
 /// Returns the level of commands that a verb needs; `None` for an unknown verb.
 pub(super) fn level(verb: &str) -> Option<CommandLevel> {
     match verb {
-        "roster.digest" | "attendance.resend" | "status.now" => Some(CommandLevel::Status),
-        "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page" => {
+        "roster.digest" | "attendance.resend" | "attendance.resend_between" | "status.now" => {
+            Some(CommandLevel::Status)
+        }
+        "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page"
+        | "worker.edit" | "worker.show" | "workers.edit" | "workers.remove" => {
             Some(CommandLevel::Roster)
         }
         "lane.release" => Some(CommandLevel::All),
@@ -54,6 +88,11 @@ impl Verb {
         let mut args = Args(args);
         let read = match verb {
             "worker.upsert" => upsert(&mut args)?,
+            "worker.edit" => edit(&mut args)?,
+            "worker.show" => Verb::Show(args.worker()?),
+            "workers.edit" | "workers.remove" => {
+                Verb::Each(args.each(&verb.replacen(EACH, "worker.", 1))?)
+            }
             "worker.suspend" => {
                 let (id, reason) = (args.worker()?, args.needed("reason")?);
                 Verb::SetState(SetState { id, state: State::Suspended, reason })
@@ -82,6 +121,9 @@ impl Verb {
                 from: args.number("from")?.ok_or_else(|| missing("from"))?,
                 to: args.number("to")?.ok_or_else(|| missing("to"))?,
             },
+            "attendance.resend_between" => {
+                Verb::ResendBetween { since: args.time("since")?, until: args.time("until")? }
+            }
             "status.now" => Verb::Status,
             unknown => return Err(Refusal::UnknownVerb(shown(unknown)).into()),
         };
@@ -106,7 +148,7 @@ impl Verb {
 
     /// Returns whether the verb only reads. A repetition of it is carried out again.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status)
+        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Show(_) | Verb::Status)
     }
 
     /// Returns whether the verb is carried out while the clock is not trusted: it admits no one,
@@ -114,8 +156,19 @@ impl Verb {
     pub(super) fn needs_no_clock(&self) -> bool {
         match self {
             Verb::SetState(SetState { state, .. }) => *state != State::Active,
-            Verb::Remove(_) | Verb::Digest | Verb::Resend { .. } | Verb::Status => true,
-            Verb::Upsert { .. } | Verb::Page { .. } | Verb::Release(_) => false,
+            Verb::Remove(_)
+            | Verb::Digest
+            | Verb::Resend { .. }
+            | Verb::ResendBetween { .. }
+            | Verb::Status => true,
+            Verb::Upsert { .. }
+            | Verb::Edit { .. }
+            | Verb::Page { .. }
+            | Verb::Show(_)
+            | Verb::Release(_) => false,
+            Verb::Each(all) => {
+                all.iter().all(|one| one.verb.as_ref().map_or(true, Verb::needs_no_clock))
+            }
         }
     }
 }
@@ -151,12 +204,51 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
     // A platform cannot be asked for a confirmation.
     enroll.confirmed = true;
     let photos = args.photos()?;
-    let announced = |(n, photo): (usize, &Vec<u8>)| Photo {
+    enroll.photos = announced(&photos);
+    Ok(Verb::Upsert { enroll: Box::new(enroll), photos })
+}
+
+/// Reads what a platform says of a person that does not know the gateway's own fields. What it does
+/// not say stays as it is, or is that of new workers (`new_…`).
+fn edit(args: &mut Args) -> Result<Verb, Failure> {
+    let id = args.worker()?;
+    if args.take("blocked") == Some(Value::Bool(true)) {
+        args.0.clear();
+        let reason = BLOCKED.to_owned();
+        return Ok(Verb::SetState(SetState { id, state: State::Suspended, reason }));
+    }
+    if let Some(what) = args.text("unsupported")? {
+        return Err(invalid(&what, Wrong::NotKept));
+    }
+    if args.text("photo_at")?.is_some() {
+        return Err(Refusal::PhotoByAddress.into());
+    }
+    let photos = args.photos()?;
+    let edit = Edit {
+        id,
+        name: args.text("name")?,
+        id_number: args.text("id_number")?,
+        terms: Terms {
+            valid_from: args.read("valid_from", day)?,
+            valid_until: args.read("valid_until", day)?,
+            ..Terms::default()
+        },
+        new_team: args.text("new_team")?,
+        new_contractor: args.text("new_contractor")?,
+        new_trade: args.text("new_trade")?,
+        new_consent: args.text("new_consent")?,
+        photos: announced(&photos),
+    };
+    Ok(Verb::Edit { edit: Box::new(edit), photos })
+}
+
+/// Returns the photos as a request announces them.
+fn announced(photos: &[Vec<u8>]) -> Vec<Photo> {
+    let one = |(n, photo): (usize, &Vec<u8>)| Photo {
         name: format!("photos[{n}]"),
         bytes: photo.len() as u64,
     };
-    enroll.photos = photos.iter().enumerate().map(announced).collect();
-    Ok(Verb::Upsert { enroll: Box::new(enroll), photos })
+    photos.iter().enumerate().map(one).collect()
 }
 
 fn invalid(key: &str, wrong: Wrong) -> Failure {
@@ -201,6 +293,25 @@ impl Args {
     fn number(&mut self, key: &str) -> Result<Option<u64>, Failure> {
         let read = |value: Value| value.as_u64().ok_or_else(|| invalid(key, Wrong::NoNumber));
         self.take(key).map(read).transpose()
+    }
+
+    fn time(&mut self, key: &str) -> Result<Timestamp, Failure> {
+        let read = |text: &str| text.parse().map_err(|_| "must be a time".to_owned());
+        self.read(key, read)?.ok_or_else(|| missing(key))
+    }
+
+    /// Reads the arguments of one verb for each of a list.
+    fn each(&mut self, verb: &str) -> Result<Vec<Item>, Failure> {
+        let Some(Value::Array(all)) = self.take("each") else { return Err(missing("each")) };
+        let one = |args: Value| {
+            let Value::Object(args) = args else {
+                return Item { id: None, verb: Err(invalid("each", Wrong::NoMap)) };
+            };
+            let only = |id: &Value| Map::from_iter([("id".to_owned(), id.clone())]);
+            let id = args.get("id").and_then(|id| Args(only(id)).worker_at("id").ok().flatten());
+            Item { id, verb: Verb::read(verb, args) }
+        };
+        Ok(all.into_iter().map(one).collect())
     }
 
     fn worker(&mut self) -> Result<WorkerId, Failure> {

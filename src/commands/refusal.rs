@@ -30,6 +30,12 @@ pub(super) enum Refusal {
     #[error("args.{0}: {1}")]
     Argument(String, Wrong),
     #[error(
+        "the gateway fetches no picture from an address that a message gives: send the picture itself"
+    )]
+    PhotoByAddress,
+    #[error("at most {most} records at once: ask for a shorter time")]
+    TooLong { most: u64 },
+    #[error(
         "at most {most} records at once: ask for {from} to {upto} first, and for the next \
          ones when these have arrived"
     )]
@@ -98,6 +104,10 @@ pub(super) enum Wrong {
     Missing,
     #[error("is not known to this verb")]
     Unknown,
+    #[error("must be a map")]
+    NoMap,
+    #[error("the gateway cannot keep to this limit; give the first and the last day instead")]
+    NotKept,
     #[error("must be a text")]
     NoText,
     #[error("must have at most {most} characters")]
@@ -139,7 +149,8 @@ impl Refusal {
             Refusal::Argument(_, Wrong::LargePhoto) => Code::PhotoTooLarge,
             Refusal::Argument(_, Wrong::NoPhoto { .. }) => Code::PhotoUnreadable,
             Refusal::Argument(..) => Code::Invalid,
-            Refusal::TooMany { .. } => Code::TooMany,
+            Refusal::PhotoByAddress => Code::PhotoByAddress,
+            Refusal::TooMany { .. } | Refusal::TooLong { .. } => Code::TooMany,
             Refusal::NotAllowed { .. } | Refusal::UnsignedFace | Refusal::NoReleases => {
                 Code::NotAllowed
             }

@@ -26,7 +26,16 @@ pub(super) struct Times {
     pub(super) received: Monotonic,
 }
 
+/// Time for which a command without times is valid. It is carried out when the ones before it are.
+const UNDATED_LIFE: SignedDuration = SignedDuration::from_hours(1);
+
 impl Times {
+    /// Returns the times of a command that has none: it counts as issued when it was received.
+    pub(super) fn from_now(received: Stamp) -> (Timestamp, Timestamp) {
+        let now = received.timestamp();
+        (now, now.checked_add(UNDATED_LIFE).unwrap_or(Timestamp::MAX))
+    }
+
     /// Refuses a command outside of its time. Returns for a release the time at which it is void,
     /// by the monotonic clock (I4). While the wall clock is not trusted, the age of a command is
     /// not known. Then a command that had expired at the last trusted time is refused as expired,

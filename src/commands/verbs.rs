@@ -1,14 +1,22 @@
 //! Carries out each verb, through the same services as an admin's requests.
 
+use rusqlite::Transaction;
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::parse::Verb;
+use super::{
+    parse::{Item, RESEND_MAX, Verb},
+    refusal,
+    refusal::Refusal,
+    shown_to,
+    times::Times,
+    waiting,
+};
 use crate::{
     clock::Monotonic,
     ledger::{self, Actor},
-    roster::{self, Purpose, RosterError, State, Worker},
+    roster::{self, Purpose, RosterError, State, Worker, WorkerId},
     services::{Code, DryRuns, Failure, PAGE, Remove, Services, SetState, Source},
     status,
     store::Priority,
@@ -19,20 +27,39 @@ use crate::{
 const PIECE: u64 = 200;
 /// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
-/// Timeout for a message to the link about new rows. The link also reads its outbox when it
 
-/// Carries out a verb. `trusted`: the issuer is trusted for faces. `again`: the command was begun before, and may have been carried out.
+/// How a command came.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Way {
+    /// It is signed.
+    pub(super) signed: bool,
+    /// Its issuer is trusted for faces.
+    pub(super) trusted: bool,
+    /// When a release is void.
+    pub(super) void_after: Option<Monotonic>,
+    /// It was begun before, and may have been carried out.
+    pub(super) again: bool,
+    /// Its times, while the clock is not trusted.
+    pub(super) waits: Option<Times>,
+}
+
+/// Carries out a verb.
 pub(super) async fn carry_out(
     services: &Services,
-    (verb, trusted): (Verb, bool),
+    verb: Verb,
     by: Actor,
-    void_after: Option<Monotonic>,
-    again: bool,
+    way: Way,
 ) -> Result<Value, Failure> {
+    let Way { trusted, void_after, again, waits, .. } = way;
     if !verb.only_reads() {
         services.may_change(&by)?;
     }
     match verb {
+        Verb::Edit { edit, photos } => {
+            let enroll = Box::new(services.completed(*edit).await?);
+            Box::pin(carry_out(services, Verb::Upsert { enroll, photos }, by, way)).await
+        }
+        Verb::Each(all) => Ok(each(services, all, by, way).await),
         // The reply has no name, because it may be stored longer than the worker's data.
         Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
@@ -53,7 +80,10 @@ pub(super) async fn carry_out(
             Ok(result)
         }
         Verb::SetState(asked) => set_state(services, asked, by, again).await,
-        Verb::Remove(asked) => remove(services, asked, by, again).await,
+        Verb::Remove(asked) => match waits {
+            Some(times) => waiting::bar(services, asked, by, times).await,
+            None => remove(services, asked, by, again).await,
+        },
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
@@ -68,8 +98,52 @@ pub(super) async fn carry_out(
         }
         Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
+        Verb::ResendBetween { since, until } => {
+            let (since, until) = (since.as_millisecond(), until.as_millisecond());
+            let between = move |tx: &Transaction<'_>| ledger::attended_between(tx, since, until);
+            match services.store.read(between).await? {
+                None => Ok(json!({ "rows": 0, "gone": 0, "gone_seqs": [] })),
+                Some((from, to)) if to - from >= RESEND_MAX => {
+                    Err(Refusal::TooLong { most: RESEND_MAX }.into())
+                }
+                Some((from, to)) => resend(services, &by.user, from, to).await,
+            }
+        }
+        Verb::Show(id) => show(services, &id),
         Verb::Status => Ok(compact(services, &by.user).await),
     }
+}
+
+/// Carries out several verbs, one after another. A verb that fails does not end the others.
+async fn each(services: &Services, all: Vec<Item>, by: Actor, way: Way) -> Value {
+    let (mut done, mut failed) = (Vec::new(), Vec::new());
+    for Item { id, verb } in all {
+        let result = match verb {
+            Ok(verb) => Box::pin(carry_out(services, verb, by.clone(), way)).await,
+            Err(failure) => Err(failure),
+        };
+        match result {
+            Ok(_) => done.push(json!(id)),
+            Err(failure) => {
+                let no = refusal(None, &shown_to(way.signed, failure));
+                failed.push(json!({ "id": id, "code": no.code, "message": no.message }));
+            }
+        }
+    }
+    json!({ "done": done, "failed": failed })
+}
+
+/// Returns what a platform may know of one worker: no ID number, phone or photo.
+fn show(services: &Services, id: &WorkerId) -> Result<Value, Failure> {
+    let roster = services.roster.borrow().clone();
+    let worker = roster.worker(id).ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    Ok(json!({
+        "id": worker.person.id,
+        "name": worker.person.name,
+        "state": worker.state,
+        "valid_from": worker.terms.valid_from,
+        "valid_until": worker.terms.valid_until,
+    }))
 }
 
 /// Converts a service's result to the result of a reply.

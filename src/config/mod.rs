@@ -123,7 +123,7 @@ impl Config {
 
     /// Returns the names of the upstreams that get scenes of passages.
     pub fn scenes_for(&self) -> Vec<String> {
-        let those = self.upstreams.iter().filter(|upstream| upstream.wants_scenes());
+        let those = self.upstreams.iter().filter(|up| up.photos.are_scenes(up.photo_crop));
         those.map(|upstream| upstream.name.clone()).collect()
     }
 

@@ -25,6 +25,18 @@ words! {
     }
 }
 
+impl Photos {
+    /// Returns whether any photos are sent.
+    pub fn are_sent(self) -> bool {
+        self != Photos::Off
+    }
+
+    /// Returns whether scenes are to be made.
+    pub fn are_scenes(self, crop: PhotoCrop) -> bool {
+        self.are_sent() && crop == PhotoCrop::Scene
+    }
+}
+
 /// Default of `photo_kb`.
 const KB: u16 = 60;
 /// Default of `photo_kb_per_minute`.

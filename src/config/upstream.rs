@@ -89,6 +89,17 @@ pub struct Upstream {
 pub struct OwnKeys(pub toml::Table);
 
 impl OwnKeys {
+    /// Returns the secrets that are kept apart, with their keys.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, Secret)> {
+        let secret = |(key, value): (&String, &toml::Value)| match Secret::from(
+            value.as_str()?.to_owned(),
+        ) {
+            Secret::Plain(_) => None,
+            secret => Some((key.clone(), secret)),
+        };
+        self.0.iter().filter_map(secret)
+    }
+
     /// Makes the path of each `file:` absolute, as of the other secrets.
     fn begin_at(&mut self, base: &Path) {
         for (_, value) in &mut self.0 {
@@ -158,17 +169,12 @@ impl Upstream {
         Tls { ca: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
     }
 
-    /// Returns whether scenes of passages are to be made for this platform.
-    pub fn wants_scenes(&self) -> bool {
-        self.photos == Photos::Record && self.photo_crop == PhotoCrop::Scene
-    }
-
     fn complete(&mut self, i: usize, keeps_photos: bool, written: &Written<'_>) -> Checked<()> {
         let at = |key: &str| format!("upstream[{i}].{key}");
         if !written.has(&at("name")) {
             self.name = format!("upstream{i}");
         }
-        if self.photos == Photos::Record && !keeps_photos {
+        if self.photos.are_sent() && !keeps_photos {
             let problem =
                 "needs a storage.photo_keep_days of 1 or more: without it no photo is taken";
             return wrong(at("photos"), problem);

@@ -47,6 +47,7 @@ async fn report_online(
             roster_version: services.roster.borrow().version(),
             outbox: 0,
             lanes: services.lanes.iter().map(online_lane).collect(),
+            at: jiff::Timestamp::default(),
         };
         online.send_if_modified(|current| {
             let changed = *current != fresh;

@@ -59,8 +59,8 @@ pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
-    Requeued, Waiting, WithheldFor, aside, backlog, queue_again, strike_off, strike_off_upto,
-    take_back, waiting, withheld, withhold,
+    Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
+    strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use photo_due::{
     PhotoDue, keep_photos_of, note_photos, photos_done, photos_due, photos_waiting,

@@ -225,6 +225,23 @@ pub fn queue_again(
     Ok(requeued)
 }
 
+/// Returns the first and the last seq of the records of passages that began between two times, both
+/// included.
+pub fn attended_between(
+    tx: &Transaction<'_>,
+    since_ms: i64,
+    until_ms: i64,
+) -> Result<Option<(u64, u64)>, LedgerError> {
+    let range = tx
+        .prepare_cached(
+            "SELECT min(e.seq), max(e.seq) FROM entry c JOIN entry e ON e.cause = c.idx
+             WHERE c.at_ms BETWEEN ?1 AND ?2 AND e.kind IN ('outcome', 'correction')",
+        )?
+        .query_row([since_ms, until_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, last): (Option<u64>, Option<u64>) = range;
+    Ok(first.zip(last))
+}
+
 /// Returns the number of rows that wait for an upstream, and the time of the oldest readable one.
 pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
     let rows = tx

@@ -77,6 +77,29 @@ impl Enroll {
     }
 }
 
+/// What a platform says of a person, as far as its protocol can. Data that is not given stays as it
+/// is; the `new_…` fields count for a worker who is new, or has none yet.
+pub struct Edit {
+    /// The worker's id.
+    pub id: WorkerId,
+    /// The name.
+    pub name: Option<String>,
+    /// The document's number.
+    pub id_number: Option<String>,
+    /// The first and the last day of admission.
+    pub terms: Terms,
+    /// The team.
+    pub new_team: Option<String>,
+    /// The labour company.
+    pub new_contractor: Option<String>,
+    /// The trade.
+    pub new_trade: Option<String>,
+    /// The paper of the consent to the face.
+    pub new_consent: Option<String>,
+    /// The photos that follow.
+    pub photos: Vec<Photo>,
+}
+
 /// The treatment of a person who is already on the roster under this id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,8 +1,8 @@
 //! Enrolls workers, for the first time or again.
 
 use super::{
-    DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
-    UpdateFaces,
+    Code, DryRuns, Edit, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source,
+    Update, UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
     consent::by_recorded_consent,
     failure::Faults,
@@ -14,8 +14,8 @@ use super::{
 use crate::{
     ledger::{self, Actor},
     roster::{
-        self, Enrolment, Identity, Person, RosterError, State, Waits, WaitsWhat, Worker,
-        anchor::Anchor,
+        self, Enrolment, IdType, Identity, Person, RosterError, State, Terms, Waits, WaitsWhat,
+        Worker, anchor::Anchor,
     },
     store::Priority,
 };
@@ -105,6 +105,45 @@ impl Services {
         .await?;
         done.advice = self.advice(&id);
         Ok(done)
+    }
+}
+
+impl Services {
+    /// Completes what a platform says of a person from the roster, or for a new worker from what the
+    /// configuration gives.
+    pub async fn completed(&self, edit: Edit) -> Result<Enroll, Failure> {
+        let mut faults = Faults::default();
+        let mut needed = |field: &'static str, given: Option<String>| {
+            let missing = Failure::of(Code::Invalid, field, format!("{field}: is missing"));
+            faults.note(given.ok_or(missing)).unwrap_or_default()
+        };
+        let (person, id_type, id_number, has_consent) = match self.known(&edit.id).await? {
+            Some((worker, identity)) => {
+                let known = identity.number.as_str();
+                let is_same = edit.id_number.as_deref().is_none_or(|given| given == known);
+                let id_type = if is_same { identity.id_type } else { IdType::default() };
+                let number = edit.id_number.unwrap_or_else(|| known.to_owned());
+                let name = edit.name.unwrap_or(worker.person.name);
+                let person = Person { name, ..worker.person };
+                (person, id_type, number, worker.terms.consent.is_some())
+            }
+            None => {
+                let person = Person {
+                    id: edit.id,
+                    name: needed("name", edit.name),
+                    team: needed("team", edit.new_team),
+                    contractor: needed("contractor", edit.new_contractor),
+                    trade: needed("trade", edit.new_trade),
+                };
+                (person, IdType::default(), needed("id-number", edit.id_number), false)
+            }
+        };
+        faults.none()?;
+        let consent = edit.new_consent.filter(|_| !has_consent && !edit.photos.is_empty());
+        let terms = Terms { consent, ..edit.terms };
+        let enroll = Enroll::new(person, id_type, id_number);
+        let photos = edit.photos;
+        Ok(Enroll { terms, photos, if_known: IfKnown::Update, confirmed: true, ..enroll })
     }
 }
 

@@ -53,6 +53,7 @@ words! {
         NotUpright = "not_upright",
         NotYet = "not_yet",
         Pending = "pending",
+        PhotoByAddress = "photo_by_address",
         PhotoTooLarge = "photo_too_large",
         PhotoUnreadable = "photo_unreadable",
         SeveralFaces = "several_faces",
@@ -103,6 +104,11 @@ impl Faults {
     /// Returns the value, or adds the reason for which there is none.
     pub(super) fn note<T>(&mut self, checked: Result<T, impl Into<Failure>>) -> Option<T> {
         checked.map_err(|fault| self.0.push(fault.into())).ok()
+    }
+
+    /// Fails if there are faults.
+    pub(super) fn none(self) -> Result<(), Failure> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.into()) }
     }
 }
 

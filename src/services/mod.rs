@@ -73,7 +73,8 @@ use self::refusal::Refusal;
 
 pub use self::{
     asked::{
-        Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update, UpdateFaces,
+        Clear, Edit, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Turned, Update,
+        UpdateFaces,
     },
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},

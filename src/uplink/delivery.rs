@@ -15,8 +15,10 @@
 //! With [`Ack::Broker`] a row may be struck off once the broker has acknowledged it. With
 //! [`Ack::Platform`] it then waits for the consumer to report up to which seq it has everything.
 //! After [`PLATFORM_TIMEOUT`] without progress the unacknowledged rows are sent again: the first
-//! time over the same connection, later over a new one.
+//! time over the same connection, later over a new one. A consumer that acknowledges each row by
+//! itself ([`Delivery::of_each`]) gets a row again when that row has waited so long.
 
+mod each;
 mod platform;
 mod queue;
 mod sent;
@@ -28,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use self::each::Each;
 pub use self::platform::NeverSent;
 use self::queue::Queue;
 pub use self::sent::Sent;
@@ -133,6 +136,8 @@ pub struct Delivery<T> {
     refused_at: Monotonic,
     /// The last of the rows that stood aside and are sent again, until the broker has them.
     returned: Option<u64>,
+    /// The consumer acknowledges each row by itself.
+    each: Option<Each>,
 }
 
 impl<T> Delivery<T> {
@@ -163,6 +168,7 @@ impl<T> Delivery<T> {
             refusals: 0,
             refused_at: Monotonic::default(),
             returned: None,
+            each: None,
         }
     }
 
@@ -182,6 +188,7 @@ impl<T> Delivery<T> {
         self.platform_since = None;
         self.refused = None;
         self.refusals = 0;
+        self.each = self.each.take().map(|_| Each::default());
     }
 
     /// Adds the rows that this connection has carried to `sent`.
@@ -304,12 +311,15 @@ impl<T> Delivery<T> {
         let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
         self.busy.remove(&seq);
         self.refusals = 0;
+        let taken_early = self.is_taken_early(seq);
         match self.ack {
             Ack::Broker => self.acknowledged.push(seq),
             Ack::Platform if self.upto.is_some_and(|upto| seq <= upto) => {}
+            Ack::Platform if taken_early => self.strike_one(seq),
             Ack::Platform => {
                 let lane = if seq > self.head { Origin::Fresh } else { Origin::Backlog };
                 self.queue(lane).awaited.insert(seq);
+                self.await_each(seq, now);
                 self.platform_since.get_or_insert(now);
             }
         }
@@ -366,12 +376,6 @@ impl<T> Delivery<T> {
         self.busy.is_empty()
     }
 
-    /// Whether no row is on its way to the broker, and none is ready to go.
-    pub fn is_quiet(&self) -> bool {
-        let queues = [&self.backlog, &self.fresh];
-        self.is_idle() && self.backlog.dry && queues.iter().all(|queue| queue.ready.is_empty())
-    }
-
     /// Sends rows again that the consumer asks for. They are in the outbox again.
     pub fn again(&mut self, first: u64, last: u64) {
         self.sent.add(first, last);
@@ -416,7 +420,11 @@ impl<T> Delivery<T> {
         if self.refused.is_some_and(|(.., since)| now.since(since) >= REFUSED_PAUSE) {
             self.offer_refused();
         }
-        if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_timeout) {
+        if self.each.is_some() {
+            if let Some(late) = self.look_at_each(now) {
+                return Some(late);
+            }
+        } else if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_timeout) {
             let is_first = self.platform_timeout == *PLATFORM_TIMEOUT.start();
             self.platform_since = None;
             self.platform_timeout = (self.platform_timeout * 2).min(*PLATFORM_TIMEOUT.end());

@@ -21,7 +21,7 @@ use self::session::Session;
 use super::{
     authority::Authority,
     delivery::Delivery,
-    link::{Asked, Context},
+    link::{Asked, Context, LinkError},
     mqtt::jittered,
     profiles::{Profile, Talk},
     rows::Rows,
@@ -32,12 +32,14 @@ use super::{
 use crate::{
     clock::Clock,
     config::Upstream,
-    supervision::{Backoff, caught},
+    supervision::{Backoff, Refusals, caught},
 };
 
 /// Maximum number of rows that wait for a platform's verdict. Beyond it no further row is sent.
 pub const UNDECIDED: usize = 1024;
 
+/// Minimum time after which a connection counts as good even if no row was acknowledged.
+const HELD: Duration = Duration::from_secs(30);
 /// Interval between looks at what is due without a row.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -68,9 +70,13 @@ async fn run_over(
 ) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
-    let mut backoff = Backoff::default();
+    let (mut backoff, mut refusals) = (Backoff::default(), Refusals::default());
+    let mut down_since = context.clock.monotonic();
+    // The warning comes once, not at each attempt, because a link may be down for days.
+    let mut last_told = None;
     loop {
         let began = context.clock.monotonic();
+        let acknowledged = state.borrow().acknowledged;
         let (authority, problem) = Authority::load(&upstream, &context.origin);
         state.send_modify(|s| s.command_key_error = problem);
         let ended = match make() {
@@ -90,19 +96,33 @@ async fn run_over(
             return;
         }
         let now = context.clock.monotonic();
+        let is_login =
+            matches!(&ended, Err(LinkError::Connection { cause, .. }) if cause.is_login());
+        if !is_login {
+            refusals.over();
+        }
+        let held = state.borrow().connected && now.since(state.borrow().since) > HELD;
+        // A link that accepts a connection and nothing else counts as down the whole time.
+        if held || state.borrow().acknowledged != acknowledged {
+            down_since = now;
+            backoff = Backoff::default();
+        }
         let error = ended.err().map(|e| e.to_string());
-        if state.borrow().connected || state.borrow().last_error != error {
+        if held || last_told != error {
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
+            last_told.clone_from(&error);
         }
         state.send_modify(|s| {
-            if s.connected {
-                s.since = now;
-            }
+            s.since = down_since;
             s.connected = false;
             s.last_error = error;
             s.certificates = safety.certificates();
         });
-        let pause = jittered(backoff.after(now.since(began)));
+        let mut pause = jittered(backoff.after(now.since(began)));
+        if is_login {
+            pause = refusals.refused();
+        }
+        state.send_modify(|s| s.next_try = is_login.then(|| now + pause));
         let rest = sleep(pause);
         tokio::pin!(rest);
         loop {
@@ -112,6 +132,7 @@ async fn run_over(
                 Some(Asked::Again { from, to }) = asked.recv() => delivery.again(from, to),
             }
         }
+        state.send_modify(|s| s.next_try = None);
     }
 }
 

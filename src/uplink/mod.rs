@@ -36,6 +36,7 @@ use tokio::{
 
 use self::link::ASKED;
 pub use self::{
+    https::{Reached, reach},
     link::{Asked, COMMANDS, Context, Incoming, Link},
     photos::Photos,
     probe::{Found, Note, Target, probe, trials},

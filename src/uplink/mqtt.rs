@@ -55,6 +55,9 @@ pub(super) async fn run(
     // The counters and the delivery outlive a panic. The next connection resets the delivery except
     // for the record of sent rows, which is made before a row is handed on. So repeats are marked.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    if profile.acknowledges_each().is_some() {
+        delivery = delivery.of_each();
+    }
     let safety = Safety::new(&upstream.tls());
     let mut down_since = context.clock.monotonic();
     let mut terms: Vec<Terms> = upstream.brokers.iter().map(|_| Terms::default()).collect();

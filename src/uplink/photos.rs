@@ -12,7 +12,7 @@ use rusqlite::Transaction;
 use crate::{
     attendance::Record,
     clock::{Clock, LastTrusted, Monotonic},
-    config::{self, PhotoCrop, Upstream},
+    config::{PhotoCrop, Upstream},
     roster::{self, Day},
     store::photo_store::{Part, PhotoStore},
     vision,
@@ -110,7 +110,7 @@ impl Photos {
         record: &Record,
         most: usize,
     ) -> Result<Photo, LeftOut> {
-        if upstream.photos == config::Photos::Off {
+        if !upstream.photos.are_sent() {
             return Err(LeftOut::Off);
         }
         if record.photo.is_none() {
@@ -135,7 +135,9 @@ impl Photos {
             }
         };
         let scene = || Some((read(Part::Scene)?, PhotoCrop::Scene));
-        let scene = Some(()).filter(|()| upstream.wants_scenes()).and_then(|()| scene());
+        let scene = Some(())
+            .filter(|()| upstream.photos.are_scenes(upstream.photo_crop))
+            .and_then(|()| scene());
         let face = || Some((read(Part::Face)?, PhotoCrop::Face));
         let (kept, crop) = scene.or_else(face).ok_or(LeftOut::Gone)?;
         if kept.day.is_some_and(|day| !consents(Day::Today(day))) {

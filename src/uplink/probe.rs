@@ -99,7 +99,7 @@ pub async fn probe(target: &Target<'_>) -> Result<Found, String> {
             Ok(limits) => break limits,
             Err(ended) => ended,
         };
-        let mut refusal = safety.explain(broker, &*ended.error, &clock.stamp());
+        let mut refusal = safety.explain(*broker, &*ended.error, &clock.stamp());
         if ended.cause == Cause::HungUp && way.version == MqttVersion::V5 {
             refusal.push_str(NO_REASON);
         }

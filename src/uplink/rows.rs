@@ -4,31 +4,35 @@
 //! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
 //! note that a platform refused them. Touches: the database.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
-    photos::LeftOut,
-    profiles::{self, Profile, Talk, profile::Unmade},
+    photos::{LeftOut, Photos},
+    profiles::{self, Attached, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
 };
 use crate::{
-    attendance::Leaf,
+    attendance::{Leaf, Reckoned, Record},
     config::Upstream,
     failpoint,
-    ledger::{self, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
+    ledger::{self, Dates, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
     store::{Priority, Store, set_meta},
 };
 
 /// Number of acknowledged rows at which they are struck off in one transaction. Fewer are struck
 /// off when no row is on its way, or after a short time.
 const STRIKE_ROWS: usize = 1024;
+
+/// Maximum number of rows read at once, and ready to go, of a platform whose records carry photos.
+const PHOTO_PAGE: usize = 16;
 
 /// A row as it is sent.
 pub struct Row {
@@ -38,6 +42,19 @@ pub struct Row {
     pub known: (LedgerId, u64, Leaf),
     /// The number under which the platform is asked for its verdict. The row was sent before.
     pub serial: Option<String>,
+}
+
+/// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
+pub fn packet_bytes(message: &profiles::Message) -> usize {
+    // The topic with its length, the packet id, no properties, and the payload.
+    let rest = 2 + message.topic.len() + 2 + 1 + message.payload.len();
+    let length = match rest {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
+    };
+    1 + length + rest
 }
 
 /// What is made of an entry with a seq.
@@ -55,7 +72,13 @@ pub struct Maker<'a> {
     pub origin: &'a crate::attendance::Origin,
     pub upstream: &'a str,
     pub store: &'a Store,
+    /// The photos that records may carry, and their upstream.
+    pub photos: Option<(&'a Photos, &'a Upstream)>,
+    /// Time at which the rows are made, by the wall clock.
+    pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
+    /// The effective times, once they are needed.
+    pub dates: OnceCell<Dates>,
 }
 
 impl Maker<'_> {
@@ -67,10 +90,43 @@ impl Maker<'_> {
         resent: bool,
     ) -> Option<Result<(u64, RowMade), LinkError>> {
         let seq = stored.entry.seq?;
+        let reckoned = match self.reckoned(cause.as_ref().unwrap_or(stored)) {
+            Ok(reckoned) => reckoned,
+            Err(error) => return Some(Err(error)),
+        };
         let needs = (self.upstream, self.profile.needs());
-        let attach = |record: &_| attached(self.tx, self.store.sealer(), needs, record);
+        let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
+        let attach = |record: &_| Attached {
+            reckoned,
+            made_at,
+            photo: self.photo(record),
+            ..attached(self.tx, self.store.sealer(), needs, record)
+        };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    /// Returns the photo that a record carries, or why it carries none.
+    fn photo(&self, record: &Record) -> Option<Result<Arc<[u8]>, String>> {
+        let (photos, upstream) = self.photos.filter(|_| self.profile.needs().photo)?;
+        let photo = photos.of(self.tx, upstream, record);
+        Some(photo.map(|photo| photo.jpeg.into()).map_err(|why| why.sentence().to_owned()))
+    }
+
+    /// Returns how the time of an entry is known, where its own clock does not say so and the
+    /// platform cannot reckon it.
+    fn reckoned(&self, stored: &Stored) -> Result<Option<Reckoned>, LinkError> {
+        if stored.entry.stamp.synced || !self.profile.needs().time {
+            return Ok(None);
+        }
+        let dates = match self.dates.get() {
+            Some(dates) => dates,
+            None => {
+                let read = Dates::read(self.tx)?;
+                self.dates.get_or_init(|| read)
+            }
+        };
+        Ok(Some(self.origin.reckoned(dates.of(&stored.entry))))
     }
 
     fn made(
@@ -176,11 +232,18 @@ impl<'a> Rows<'a> {
 
     /// Begins to read the rows that are wanted next, and to make them messages.
     pub fn next_page(&self) -> Option<PageRead> {
-        let fetch = self.delivery.wants()?;
+        let with_photos = self.profile.needs().photo;
+        let at_once = if with_photos { PHOTO_PAGE } else { PAGE };
+        let fetch = self.delivery.wants().filter(|_| self.delivery.ready() < at_once)?;
+        let (photos, upstream) = (self.context.photos.clone(), self.upstream.clone());
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
         let (origin, profile) = (self.context.origin.clone(), self.profile.clone());
         let at_ms = self.context.clock.stamp().wall_ms;
         Some(Box::pin(async move {
+            if with_photos {
+                // A record must not go without a photo that is just being written.
+                photos.photo_store.written().await;
+            }
             let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
             let sealed = store.clone();
             let read = store.read(move |tx| {
@@ -189,13 +252,16 @@ impl<'a> Rows<'a> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    photos: Some((&photos, &upstream)),
+                    at_ms,
                     tx,
+                    dates: OnceCell::new(),
                 };
                 let make = |stored: Stored, cause| {
                     let resent = sent.contains(stored.entry.seq?);
                     maker.row(&stored, cause, resent)
                 };
-                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
+                let waiting = ledger::waiting(tx, &name, after, until, at_once, make)?;
                 let (upto, more) = (waiting.upto, waiting.more);
                 let mut page = Page { rows: Vec::new(), left_out: Vec::new(), upto, more };
                 let mut lacking = Vec::new();
@@ -216,10 +282,30 @@ impl<'a> Rows<'a> {
     }
 
     /// Takes in rows that were read.
-    pub fn fetched(&mut self, read: Read) {
+    pub fn fetched(&mut self, mut read: Read) {
         failpoint::at("uplink.read");
         self.refusals.extend(read.lacking);
+        self.refusals.extend(self.too_large(&mut read.page));
         self.delivery.fetched(&read.fetch, read.page);
+    }
+
+    /// Takes the rows out of a page that the broker does not take for their size, where no stub goes
+    /// in their place. They stand aside, because they would end each connection.
+    fn too_large(&self, page: &mut Page<Row>) -> Vec<Refusal> {
+        if self.profile.stubs_on().is_some() {
+            return Vec::new();
+        }
+        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let is_large = |(_, row): &mut (u64, Row)| packet_bytes(&row.message) > most;
+        let refusal = |(seq, row): (u64, Row)| {
+            let bytes = packet_bytes(&row.message);
+            let words = format!(
+                "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
+                 operator for more"
+            );
+            Refusal { seq, words, here: true, at_ms }
+        };
+        page.rows.extract_if(.., is_large).map(refusal).collect()
     }
 
     pub fn has_to_strike(&self) -> bool {

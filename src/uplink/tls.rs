@@ -1,4 +1,5 @@
-//! TLS of a connection to a broker: verification of the broker, and the gateway's own certificate.
+//! TLS of a connection to a broker or a platform: verification of the other side, and the gateway's
+//! own certificate.
 //!
 //! In: an upstream's certificates and key. Out: rumqttc's transport, the end of each certificate's
 //! validity, and an explanation for people why a broker was not trusted. Touches: the files that
@@ -34,7 +35,7 @@ use rustls::{
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::state::{Certificate, CertificateOf};
-use crate::config::{Broker, Secret, SecretError, Tls};
+use crate::config::{Broker, PlatformUrl, Secret, SecretError, Tls};
 
 /// Maximum size of a file of certificates. The operating system's whole store has about 250 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -83,6 +84,29 @@ impl FileFault {
     }
 }
 
+/// The other side of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub host: String,
+    pub port: u16,
+    pub tls: bool,
+    /// It is a platform that does not speak MQTT, and no broker.
+    pub is_platform: bool,
+}
+
+impl From<&Broker> for Peer {
+    fn from(broker: &Broker) -> Peer {
+        let Broker { host, port, tls } = broker.clone();
+        Peer { host, port, tls, is_platform: false }
+    }
+}
+
+impl From<&PlatformUrl> for Peer {
+    fn from(url: &PlatformUrl) -> Peer {
+        Peer { host: url.host(), port: url.port(), tls: url.tls(), is_platform: true }
+    }
+}
+
 /// The TLS of one upstream's connections. It remembers the broker's last certificate.
 pub struct Safety {
     tls: Tls,
@@ -109,15 +133,15 @@ impl Safety {
     /// Returns the transport of a connection to `broker`. The files are read each time, so that a
     /// renewed certificate needs no restart.
     pub fn transport(&self, broker: &Broker) -> Result<Transport, TlsError> {
-        Ok(match self.config(broker)? {
+        Ok(match self.config(broker.tls)? {
             Some(config) => Transport::tls_with_config(TlsConfiguration::Rustls(config)),
             None => Transport::tcp(),
         })
     }
 
-    /// Returns rustls' configuration for `broker`; `None` if it takes no TLS.
-    pub fn config(&self, broker: &Broker) -> Result<Option<Arc<ClientConfig>>, TlsError> {
-        if !broker.tls {
+    /// Returns rustls' configuration; `None` for a connection without TLS.
+    pub fn config(&self, tls: bool) -> Result<Option<Arc<ClientConfig>>, TlsError> {
+        if !tls {
             return Ok(None);
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -34,8 +34,9 @@ pub trait Wire: Send {
     /// Delivers rows. Returns the verdict on each, in their order.
     fn deliver(&mut self, rows: Vec<Parcel>) -> BoxFuture<'_, Result<Vec<Verdict>, WireError>>;
 
-    /// Asks for the verdict on all rows of an earlier call. Returns `None` while there is none, and
-    /// [`Verdict::NotNow`] if the platform does not know the call.
+    /// Asks for the verdict on all rows of an earlier call. Returns `None`, or [`Verdict::Later`]
+    /// with the reason, while there is none, and [`Verdict::NotNow`] if the rows are to be sent
+    /// again.
     fn inquire(&mut self, _serial: String) -> BoxFuture<'_, Result<Option<Verdict>, WireError>> {
         Box::pin(async { Ok(None) })
     }

@@ -131,6 +131,13 @@ impl Configuration {
         self
     }
 
+    /// Makes the last upstream a platform that answers each call, with this profile.
+    pub fn calls(mut self, url: &str, profile: &str) -> Configuration {
+        let upstream = list(&mut self.0, "upstream").last_mut().unwrap().as_table_mut().unwrap();
+        upstream.remove("broker");
+        self.its("url", url).its("profile", profile)
+    }
+
     /// Writes the file. A site with a replayed camera is in bench mode.
     pub fn write(&self, file: &Path) {
         let text = toml::to_string(&self.0).unwrap();

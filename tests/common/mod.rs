@@ -9,6 +9,7 @@ pub mod configuration;
 pub mod consumer;
 pub mod desk;
 pub mod disk;
+pub mod face_terminal;
 pub mod film;
 pub mod lanes;
 pub mod nats;

@@ -40,6 +40,7 @@ mod evaluate;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
+mod face_terminal;
 mod gate;
 mod hostile_camera;
 mod import;
@@ -49,6 +50,7 @@ mod man;
 mod messages;
 mod metrics;
 mod modbus_peer;
+mod national;
 mod network_camera;
 mod others;
 mod pending;

@@ -24,13 +24,13 @@ fn readers(path: &Path) -> Result<Readers, String> {
 }
 
 /// Returns every secret of cameras and upstreams, with its name in the lines of `check`.
-fn secrets(config: &Config) -> Vec<(String, &Secret)> {
+fn secrets(config: &Config) -> Vec<(String, Secret)> {
     let mut all = Vec::new();
     for lane in &config.lanes {
         for camera in &lane.cameras {
             if let Some(login) = camera.source.login() {
                 let name = format!("password of camera {}/{}", lane.name, camera.direction);
-                all.push((name, &login.password));
+                all.push((name, login.password.clone()));
             }
         }
     }
@@ -41,7 +41,11 @@ fn secrets(config: &Config) -> Vec<(String, &Secret)> {
         };
         let (password, key) = (upstream.password.as_ref(), upstream.key.as_ref());
         for (of, secret) in [("password", password), ("key", key), ("command_key", command_key)] {
+            let secret = secret.cloned();
             all.extend(secret.map(|secret| (format!("{of} of {}", upstream.name), secret)));
+        }
+        for (of, secret) in upstream.own.secrets() {
+            all.push((format!("{of} of {}", upstream.name), secret));
         }
     }
     all
@@ -50,7 +54,8 @@ fn secrets(config: &Config) -> Vec<(String, &Secret)> {
 pub(super) fn check(lines: &mut Lines, config: &Config) {
     let secrets = secrets(config);
     let mut plain = Vec::new();
-    for (name, secret) in secrets {
+    for (name, secret) in &secrets {
+        let name = name.clone();
         match secret {
             Secret::Plain(text) if text.is_empty() => {}
             Secret::Plain(_) => plain.push(name),

@@ -9,9 +9,13 @@ use super::Lines;
 use crate::{
     attendance::Origin,
     clock::{Clock, Stamp},
-    config::{Ack, CommandLevel, Config, SignerKey, Upstream},
+    config::{Ack, CommandLevel, Config, PlatformUrl, SignerKey, Upstream},
     status::{Remedy, Status},
-    uplink::{self, Certificate, CertificateOf, Found, Note, Target, UpstreamState, Without},
+    uplink::{
+        self, Certificate, CertificateOf, Found, Note, Reached, Talk, Target, UpstreamState,
+        Without,
+        profiles::{Dialect, Unusable, face_terminal::FaceTerminal},
+    },
 };
 
 /// Number of days before the end of a certificate from which on it gives a warning.
@@ -36,6 +40,11 @@ pub(super) async fn check(
     let link = status.and_then(|s| s.upstreams.iter().find(|u| u.link.name == upstream.name));
     let link = link.map(|of_daemon| &of_daemon.link);
     let mut certificates: Vec<Certificate> = Vec::new();
+    if let (Some(url), Talk::Https(calls)) = (&upstream.url, profile.talk()) {
+        let reached = uplink::reach(upstream, url, &*calls, clock).await;
+        platform(lines, &name, url, &reached);
+        certificates.extend(reached.into_iter().flat_map(|reached| reached.certificates));
+    }
     for broker in &upstream.brokers {
         let profile = profile.clone();
         let target = Target { upstream, broker, gateway, profile, daemon_runs, clock };
@@ -76,6 +85,32 @@ pub(super) async fn check(
         }
     }
     authority(lines, upstream);
+}
+
+/// Says whether a platform over HTTPS can be reached, and whether it accepts the account.
+fn platform(lines: &mut Lines, name: &str, url: &PlatformUrl, reached: &Result<Reached, String>) {
+    let reached = match reached {
+        Ok(reached) => reached,
+        Err(problem) => {
+            let problem = format!("{url}: {problem}; records wait until it can be reached");
+            return lines.add(name.to_owned(), Err(problem));
+        }
+    };
+    let own = reached.certificates.iter().find(|c| c.whose == CertificateOf::Broker);
+    let until = own.map(|c| format!(", its certificate is valid until {}", day(c.until)));
+    lines.add(name.to_owned(), Ok(format!("{url} can be reached{}", until.unwrap_or_default())));
+    let account = format!("account at {}", name.trim_start_matches("upstream "));
+    match &reached.account {
+        None => {}
+        Some(Ok(())) => lines.add(account, Ok("the platform accepts it".to_owned())),
+        Some(Err(Unusable { words, is_login: true })) => lines.add(account, Err(words.clone())),
+        Some(Err(Unusable { words, .. })) => {
+            lines.warn(
+                account,
+                format!("not known: a question without a record got no answer ({words})"),
+            );
+        }
+    }
 }
 
 /// Says which messages the broker takes: what the daemon has found, or what a trial finds.
@@ -135,9 +170,13 @@ fn authority(lines: &mut Lines, upstream: &Upstream) {
         );
     }
     if upstream.ack == Ack::Platform {
-        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
-                       nothing about the platform; set command_key";
-        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
+        // A terminal's acknowledgement has no signature.
+        let remedy = if upstream.profile == FaceTerminal::WORD { "" } else { "; set command_key" };
+        let warning = format!(
+            "not signed: they count only up to what the broker has acknowledged, and prove nothing \
+             about the platform{remedy}"
+        );
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning);
     }
 }
 

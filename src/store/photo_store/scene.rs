@@ -95,6 +95,12 @@ impl PhotoStore {
         self.coming().contains(passage)
     }
 
+    /// Returns when the photos that were handed over so far are written or given up, or after
+    /// [`SCENE_WITHIN`].
+    pub async fn written(&self) {
+        let _ = timeout(SCENE_WITHIN, self.tidy()).await;
+    }
+
     /// Returns the photo of a passage's face, if one is kept.
     pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, PhotoStoreError> {
         let photos = self.clone();

@@ -32,7 +32,7 @@ pub async fn refuses_5(broker: &Broker, safety: &Safety) -> bool {
 
 async fn asked(broker: &Broker, safety: &Safety) -> io::Result<[u8; 4]> {
     let stream = TcpStream::connect((broker.host.as_str(), broker.port)).await?;
-    let Some(config) = safety.config(broker).map_err(io::Error::other)? else {
+    let Some(config) = safety.config(broker.tls).map_err(io::Error::other)? else {
         return answer(stream).await;
     };
     let name = ServerName::try_from(broker.host.clone()).map_err(io::Error::other)?;

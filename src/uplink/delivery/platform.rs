@@ -82,6 +82,7 @@ impl<T> Delivery<T> {
             queue.awaited.retain(|seq| !(first..=last).contains(seq));
         }
         self.platform_since = self.platform_since.filter(|_| self.awaits_platform());
+        self.no_longer_each(first, last);
         // An earlier acknowledgement of the platform no longer counts for these rows.
         let before = first.saturating_sub(1);
         self.upto = self.upto.map(|upto| upto.min(before));

@@ -1,7 +1,7 @@
 //! One connection: gathers rows for calls, and carries out the platform's verdicts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -20,6 +20,7 @@ use crate::{
     store::Priority,
     uplink::{
         authority::Authority,
+        delivery::WINDOW,
         link::{Asked, Incoming, LinkError},
         profiles::{Parcel, Verdict},
         rows::{Maker, PageRead, Row, RowMade, Rows},
@@ -37,6 +38,11 @@ const INQUIRIES: std::ops::RangeInclusive<Duration> =
 const WORDS: usize = 300;
 /// Maximum number of commands that wait for the task that runs them.
 const HEARD: usize = 16_384;
+/// Maximum size of the rows of a call, if it has several.
+const CALL_BYTES: usize = 512 << 10;
+/// Interval between attempts to make the rows for which the gateway lacked something. A clock that
+/// was synchronised since may date them.
+const LACKING_EVERY: Duration = Duration::from_secs(600);
 /// Maximum number of records of a database that was set aside, in one call.
 const EARLIER: usize = 4;
 
@@ -64,8 +70,8 @@ pub(super) struct Session<'a> {
     safety: Arc<Safety>,
     wire: Option<Box<dyn Wire>>,
     running: Option<Running>,
-    /// A row that begins the next call.
-    next: Option<(u16, u64, Row)>,
+    /// Rows of the next calls. A call takes those that have their topic in common.
+    next: VecDeque<(u16, u64, Row)>,
     packet: u16,
     /// By the number of their call.
     waiting: BTreeMap<String, Waiting>,
@@ -74,7 +80,7 @@ pub(super) struct Session<'a> {
     upkeep_due: bool,
     /// Interval between looks at what is due without a row.
     tick: Duration,
-    heard: std::collections::VecDeque<Vec<u8>>,
+    heard: VecDeque<Vec<u8>>,
     /// No record of a database that was set aside is left to send.
     earlier_rests: bool,
 }
@@ -92,13 +98,13 @@ impl<'a> Session<'a> {
             safety,
             wire: Some(wire),
             running: None,
-            next: None,
+            next: VecDeque::new(),
             packet: 0,
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
             upkeep_due: false,
             tick,
-            heard: Default::default(),
+            heard: VecDeque::new(),
             earlier_rests: false,
         }
     }
@@ -147,7 +153,9 @@ impl<'a> Session<'a> {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             interval
         };
-        let [mut tick, mut strike] = [self.tick, STRIKE_EVERY].map(every);
+        let [mut tick, mut strike, mut lacking] =
+            [self.tick, STRIKE_EVERY, LACKING_EVERY].map(every);
+        lacking.reset();
         let mut page: Option<PageRead> = None;
         loop {
             self.pass_on();
@@ -191,6 +199,7 @@ impl<'a> Session<'a> {
                         self.rows.retry_lacking().await?;
                     }
                 }
+                _ = lacking.tick() => self.rows.retry_lacking().await?,
                 _ = tick.tick() => {
                     self.upkeep_due = true;
                     // It also offers rows that the platform did not take for now.
@@ -254,37 +263,52 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
-    /// Returns the rows of the next call. They have their topic in common.
+    /// Returns the rows of the next call: the oldest one, and those that have their topic in common
+    /// with it.
     fn gather(&mut self, at_once: usize, now: Monotonic) -> Vec<((u16, u64), Parcel)> {
-        let mut rows: Vec<((u16, u64), Parcel)> = Vec::new();
         let undecided: usize = self.waiting.values().map(|waiting| waiting.seqs.len()).sum();
-        let (mut published, mut repeated) = (0, 0);
-        while rows.len() < at_once && undecided + rows.len() < UNDECIDED {
-            let Some((packet, seq, row)) = self.next.take().or_else(|| self.numbered(now)) else {
-                break;
-            };
-            if let Some(serial) = row.serial {
-                self.rows.delivery.undecided(packet);
-                self.wait_for(serial, [seq], now);
-                continue;
+        let room = UNDECIDED.saturating_sub(undecided);
+        // Rows of several topics come mixed, so a call of many rows looks ahead.
+        let ahead = if at_once > 1 { WINDOW } else { 1 };
+        while self.next.len() < ahead.min(room)
+            && let Some((packet, seq, row)) = self.numbered(now)
+        {
+            match row.serial {
+                Some(serial) => {
+                    self.rows.delivery.undecided(packet);
+                    self.wait_for(serial, [seq], now);
+                }
+                None => self.next.push_back((packet, seq, row)),
             }
+        }
+        if room == 0 {
+            return Vec::new();
+        }
+        let mut rows: Vec<((u16, u64), Parcel)> = Vec::new();
+        let (mut published, mut repeated, mut bytes) = (0, 0, 0);
+        let mut others = VecDeque::new();
+        let mut is_full = false;
+        for (packet, seq, row) in self.next.drain(..) {
+            let size = row.message.payload.len();
             let goes_alone = self.alone.contains(&seq);
-            let fits = rows
-                .first()
-                .is_none_or(|(_, first)| first.message.topic == row.message.topic && !goes_alone);
-            if !fits {
-                self.next = Some((packet, seq, row));
-                break;
+            let fits = rows.first().is_none_or(|(_, first)| {
+                first.message.topic == row.message.topic
+                    && !goes_alone
+                    && bytes + size <= CALL_BYTES
+            });
+            if is_full || !fits {
+                others.push_back((packet, seq, row));
+                continue;
             }
             tracing::trace!(seq, resent = row.resent, "a row is handed on");
             published += 1;
             repeated += u64::from(row.resent);
+            bytes += size;
             let Row { message, resent, .. } = row;
             rows.push(((packet, seq), Parcel { seq, message, resent }));
-            if goes_alone {
-                break;
-            }
+            is_full = goes_alone || rows.len() >= at_once.min(room);
         }
+        self.next = others;
         if published > 0 {
             self.rows.state.send_if_modified(|s| {
                 s.published += published;
@@ -462,12 +486,22 @@ impl<'a> Session<'a> {
         verdict: Option<Verdict>,
     ) -> Result<(), LinkError> {
         let now = self.rows.context.clock.monotonic();
-        let Some(verdict) = verdict.filter(|verdict| !matches!(verdict, Verdict::Later(_))) else {
-            if let Some(waiting) = self.waiting.get_mut(&serial) {
+        if let Some(Verdict::Later(words) | Verdict::NotNow(words)) = &verdict {
+            let words = shortened(words);
+            self.trouble(format!("the platform has no verdict on a call: {words}"));
+        }
+        let Some(waiting) = self.waiting.get_mut(&serial) else { return Ok(()) };
+        // A platform that forgets each call does not get its rows again at once for ever.
+        let forgotten_again = matches!(verdict, Some(Verdict::NotNow(_)))
+            && waiting.pause < *INQUIRIES.end()
+            && waiting.seqs.is_subset(&self.alone);
+        let verdict = match verdict {
+            Some(verdict) if !matches!(verdict, Verdict::Later(_)) && !forgotten_again => verdict,
+            _ => {
                 waiting.at = now + waiting.pause;
                 waiting.pause = (waiting.pause * 2).min(*INQUIRIES.end());
+                return Ok(());
             }
-            return Ok(());
         };
         let Some(Waiting { seqs, .. }) = self.waiting.remove(&serial) else { return Ok(()) };
         self.tell_undecided();
@@ -523,10 +557,19 @@ impl<'a> Session<'a> {
         let (store, name) = (context.store.clone(), self.rows.upstream.name.clone());
         let (origin, profile) = (context.origin.clone(), self.rows.profile.clone());
         let dir = context.storage_dir.clone();
+        let at_ms = context.clock.stamp().wall_ms;
         let sealed = store.clone();
         let read = store.read(move |tx| {
-            let maker =
-                Maker { profile: &*profile, origin: &origin, upstream: &name, store: &sealed, tx };
+            let maker = Maker {
+                profile: &*profile,
+                origin: &origin,
+                upstream: &name,
+                store: &sealed,
+                photos: None,
+                at_ms,
+                tx,
+                dates: std::cell::OnceCell::new(),
+            };
             // A record for which the gateway lacks something stays in that database.
             let make = |stored: Stored, cause| {
                 let made = maker.row(&stored, cause, true)?;

@@ -18,7 +18,7 @@ use crate::{
     store::Priority,
     uplink::{
         Online,
-        profiles::{Attached, Calls, Made, Message, Moment, Parcel, Request, Verdict},
+        profiles::{Attached, Calls, Made, Message, Moment, Parcel, Request, Unusable, Verdict},
         tests::link::{Base, outbox, record},
         wire::WireError,
     },
@@ -66,7 +66,7 @@ impl Calls for Terse {
         unreachable!("the wire of this test makes no requests")
     }
 
-    fn delivered(&self, _: &[Parcel], _: &[u8]) -> Result<Vec<Verdict>, String> {
+    fn delivered(&self, _: &[Parcel], _: &[u8]) -> Result<Vec<Verdict>, Unusable> {
         unreachable!("the wire of this test makes no requests")
     }
 
@@ -74,7 +74,7 @@ impl Calls for Terse {
         None
     }
 
-    fn inquired(&self, _: &[u8]) -> Result<Option<Verdict>, String> {
+    fn inquired(&self, _: &str, _: &[u8]) -> Result<Option<Verdict>, Unusable> {
         Ok(None)
     }
 }

@@ -29,7 +29,7 @@ use self::photos::{PhotoReading, Photos};
 use self::work::{Answer, EarlierRead, Later};
 use crate::{
     clock::Monotonic,
-    config::{self, Broker, MqttVersion, Upstream},
+    config::{Broker, MqttVersion, Upstream},
     failpoint,
     ledger::{self, LedgerError, WithheldFor},
     uplink::{
@@ -92,6 +92,8 @@ struct Session<'a> {
     /// Messages go out with QoS 0.
     qos_0: bool,
     status_due: bool,
+    /// The platform has not answered the greeting of this connection.
+    greets: bool,
     head_due: bool,
     /// The size of a head that the broker has not acknowledged yet.
     head_sent: Option<u64>,
@@ -119,7 +121,7 @@ pub(super) async fn session(
     let options = options(to, context, terms)?;
     let client = Client::connect(options);
     state.send_modify(|s| s.version = Some(to.version));
-    let photos_on = to.profile.photos_on().filter(|_| to.upstream.photos == config::Photos::Record);
+    let photos_on = to.profile.photos_on().filter(|_| to.upstream.photos.are_sent());
     let mut session = Session {
         to,
         context,
@@ -140,6 +142,7 @@ pub(super) async fn session(
         take_back_due: false,
         qos_0: false,
         status_due: false,
+        greets: true,
         head_due: false,
         head_sent: None,
         asked_at: Monotonic::default(),
@@ -149,9 +152,7 @@ pub(super) async fn session(
         answers: FuturesUnordered::new(),
     };
     let mut ended = session.run(asked).await;
-    if let Some(photo) = session.photos.on_its_way {
-        session.pace.lost(photo, context.clock.monotonic());
-    }
+    session.photo_lost();
     if session.connected
         && let Err(LinkError::Connection { problem, cause, .. }) = &mut ended
     {
@@ -178,8 +179,9 @@ impl Session<'_> {
         let mut online = self.context.online.clone();
         let mut roster = online.borrow().roster_version;
         let mut heads = self.context.heads.clone();
+        let heartbeat = self.to.profile.heartbeat();
         let [mut renew, mut check, mut strike] =
-            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
+            [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         let mut earlier: Option<EarlierRead> = None;
         let mut photo: Option<PhotoReading> = None;
@@ -259,7 +261,7 @@ impl Session<'_> {
                     self.earlier.rests = false;
                 }
                 Ok(()) = online.changed(), if connected => {
-                    self.status_due = true;
+                    self.status_due |= heartbeat.is_none();
                     let now = online.borrow().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
                         self.rows.retry_lacking().await?;

@@ -6,7 +6,9 @@
 
 #![warn(missing_docs)]
 
+pub mod face_terminal;
 mod message;
+pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
@@ -17,7 +19,9 @@ pub use self::profile::{
     Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, PhotoNotice,
     Profile, Stub,
 };
-pub use self::talk::{Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Verdict};
+pub use self::talk::{
+    Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Unusable, Verdict,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::{self, Ack, Config, ConfigError, PlatformUrl, Upstream},
@@ -25,7 +29,11 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Registered] = &[registered::<native::Native>()];
+const PROFILES: &[Registered] = &[
+    registered::<native::Native>(),
+    registered::<face_terminal::FaceTerminal>(),
+    registered::<national::National>(),
+];
 
 /// A profile in the list.
 struct Registered {

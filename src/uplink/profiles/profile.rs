@@ -5,7 +5,7 @@
 //! them. In the other direction come acknowledgements and commands. A profile is pure: it touches
 //! nothing, and the transport of its messages owns delivery.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 pub use super::message::{Made, Message, Unmade};
 use super::talk::Talk;
 use crate::{
-    attendance::{EventRecord, Leaf, Origin, Record},
+    attendance::{EventRecord, Leaf, Origin, Reckoned, Record},
     config::Upstream,
-    ledger::{LaneMode, SignedHead, WithheldFor, tree::Hash},
+    ledger::{LaneMode, LedgerId, SignedHead, WithheldFor, tree::Hash},
     roster::IdType,
     turnstile::settings::Checked,
     uplink::{
@@ -34,8 +34,12 @@ pub struct Attached {
     pub identity: Option<(IdType, Zeroizing<String>)>,
     /// The worker's number at the platform, if it has told one.
     pub code: Option<String>,
+    /// How its time is known, if the clock was not synchronised.
+    pub reckoned: Option<Reckoned>,
     /// A JPEG of the passage, or why there is none.
     pub photo: Option<Result<Arc<[u8]>, String>>,
+    /// Time at which the message is made, by the wall clock.
+    pub made_at: Timestamp,
 }
 
 /// What a profile asks for besides a record.
@@ -45,6 +49,8 @@ pub struct Needs {
     pub id_number: bool,
     /// The worker's number at the platform.
     pub code: bool,
+    /// The true time, because the platform cannot reckon it.
+    pub time: bool,
     /// A photo of the passage. The upstream must have `photos = "record"`.
     pub photo: bool,
 }
@@ -86,6 +92,18 @@ pub trait Profile: Send + Sync {
     /// Makes the message of the gateway's status, which goes out each minute and on change.
     fn status(&self, online: &Online) -> Made;
 
+    /// Returns the interval between statuses of a platform that takes them as heartbeats. They then
+    /// do not go on change.
+    fn heartbeat(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Makes the message that the gateway has come online. It goes first over each connection, and
+    /// with each heartbeat until the platform answers it ([`Heard::Welcome`]).
+    fn greeting(&self, _online: &Online) -> Made {
+        Ok(None)
+    }
+
     /// Makes the message that the gateway is offline: the last will, also sent at a clean shutdown.
     fn offline(&self) -> Made;
 
@@ -123,6 +141,12 @@ pub trait Profile: Send + Sync {
     /// Whether the platform can acknowledge, which `ack = "platform"` requires.
     fn acknowledges(&self) -> bool {
         false
+    }
+
+    /// Returns the row that a platform acknowledges by this number in [`Heard::Taken`], in the ledger
+    /// with this id. `None`: this platform acknowledges all rows up to a seq.
+    fn acknowledges_each(&self) -> Option<fn(ledger: LedgerId, number: u64) -> u64> {
+        None
     }
 
     /// Whether commands may open a gate.
@@ -184,8 +208,14 @@ pub struct Stub {
 pub enum Heard {
     /// A command, for [`Profile::command`].
     Command,
+    /// A command without the times that would show its age. A retained one is not carried out.
+    Undated,
     /// An acknowledgement of the consumer, or why it is malformed.
     Acknowledgement(Result<Acknowledgement, String>),
+    /// The consumer has one row, by its number in the messages of the platform.
+    Taken(Result<u64, String>),
+    /// The platform has seen that the gateway is online.
+    Welcome,
     /// A message without a meaning here.
     Nothing,
 }
@@ -213,10 +243,9 @@ pub struct Envelope {
     pub verb: String,
     /// The arguments of the verb.
     pub args: Map<String, Value>,
-    /// Time at which the platform issued it.
-    pub issued_at: Timestamp,
-    /// Time after which it is not carried out; not before `issued_at`.
-    pub expires_at: Timestamp,
+    /// When the platform issued it, and when it expires, which is not before. `None`: the platform
+    /// gives no times, and the command counts as issued when it was received.
+    pub times: Option<(Timestamp, Timestamp)>,
     /// Whether the platform's key has signed it.
     pub signed: bool,
 }
@@ -280,6 +309,9 @@ pub struct Online {
     pub outbox: u64,
     /// The lanes, in the order of the configuration.
     pub lanes: Vec<OnlineLane>,
+    /// Time of this status, by the wall clock.
+    #[serde(skip)]
+    pub at: Timestamp,
 }
 
 /// A lane in the status.

@@ -62,6 +62,21 @@ pub struct Request {
     pub body: Zeroizing<Vec<u8>>,
 }
 
+/// Why an answer says nothing of the rows of its call. The connection is then given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// The reason, in words that name the remedy.
+    pub words: String,
+    /// The platform refuses the account. The next attempt waits for minutes.
+    pub is_login: bool,
+}
+
+impl<W: Into<String>> From<W> for Unusable {
+    fn from(words: W) -> Unusable {
+        Unusable { words: words.into(), is_login: false }
+    }
+}
+
 /// The calls of a platform over HTTPS. Each answer is the body of an answer with status 200.
 pub trait Calls: Send + Sync {
     /// Maximum number of rows of a call. They have their topic in common.
@@ -70,16 +85,16 @@ pub trait Calls: Send + Sync {
     /// Makes the request that delivers rows.
     fn deliver(&self, rows: &[Parcel], moment: &Moment) -> Result<Request, Unmade>;
 
-    /// Reads the answer: the verdict on each row, in their order. The error says why it is no answer
-    /// to this request; the connection is then given up.
-    fn delivered(&self, rows: &[Parcel], answer: &[u8]) -> Result<Vec<Verdict>, String>;
+    /// Reads the answer: the verdict on each row, in their order.
+    fn delivered(&self, rows: &[Parcel], answer: &[u8]) -> Result<Vec<Verdict>, Unusable>;
 
     /// Makes the request that asks for a verdict, and `None` if the platform decides at once.
     fn inquire(&self, serial: &str, moment: &Moment) -> Option<Request>;
 
-    /// Reads the answer: the verdict on all rows of the call, or `None` while there is none. After
-    /// [`Verdict::NotNow`] the rows are sent again: the platform does not know the number.
-    fn inquired(&self, answer: &[u8]) -> Result<Option<Verdict>, String>;
+    /// Reads the answer: the verdict on all rows of the call, or `None` while there is none;
+    /// [`Verdict::Later`] says in words why there is none. After [`Verdict::NotNow`] the rows are
+    /// sent again, each by itself.
+    fn inquired(&self, serial: &str, answer: &[u8]) -> Result<Option<Verdict>, Unusable>;
 }
 
 /// The sessions of a platform over TCP: one for each topic.

@@ -1,4 +1,4 @@
-//! Explains to a site admin why a connection to a broker fails.
+//! Explains to a site admin why a connection to a broker or a platform fails.
 //!
 //! rumqttc wraps the cause: its own error around an `io::Error` around rustls' error. The cause is
 //! found by walking down the chain. A text must be the same at each attempt, because the log gets a
@@ -9,16 +9,30 @@ use std::{error::Error, io};
 use jiff::Timestamp;
 use rustls::{AlertDescription, CertificateError, pki_types::ServerName};
 
-use super::Safety;
-use crate::{clock::Stamp, config::Broker, supervision::cause};
+use super::{Peer, Safety};
+use crate::{clock::Stamp, supervision::cause};
 
 const NO_COMMON_VERSION: &str =
     "the broker has no version of TLS in common with us: it must offer 1.2 or 1.3";
 
 impl Safety {
-    /// Explains why a connection to `broker` failed. `error` is rumqttc's, of MQTT 3.1.1 or 5.
-    /// `now` is the time of this box, and whether its clock is synchronised.
-    pub fn explain(&self, broker: &Broker, error: &(dyn Error + 'static), now: &Stamp) -> String {
+    /// Explains why a connection to `peer` failed. `error` is rumqttc's, of MQTT 3.1.1 or 5, or
+    /// hyper's. `now` is the time of this box, and whether its clock is synchronised.
+    pub fn explain(
+        &self,
+        peer: impl Into<Peer>,
+        error: &(dyn Error + 'static),
+        now: &Stamp,
+    ) -> String {
+        let peer = peer.into();
+        let words = self.explained(&peer, error, now);
+        match peer.is_platform {
+            true => words.replace("the broker", "the platform"),
+            false => words,
+        }
+    }
+
+    fn explained(&self, broker: &Peer, error: &(dyn Error + 'static), now: &Stamp) -> String {
         if let Some(words) = refused(error) {
             return words;
         }
@@ -29,8 +43,9 @@ impl Safety {
             Some(rustls::Error::AlertReceived(alert)) => self.turned_away(*alert),
             Some(rustls::Error::PeerIncompatible(_)) => NO_COMMON_VERSION.to_owned(),
             Some(rustls::Error::InvalidMessage(_)) => format!(
-                "the broker speaks no TLS at port {}: set the port for mqtts, often 8883",
-                broker.port
+                "the broker speaks no TLS at port {}: set the port for {}",
+                broker.port,
+                if broker.is_platform { "https, often 443" } else { "mqtts, often 8883" }
             ),
             Some(other) => format!("TLS: {other}"),
             None if closed(error) && broker.tls => self.hung_up(),
@@ -44,7 +59,7 @@ impl Safety {
     }
 
     /// Explains why the broker's certificate is not trusted.
-    fn untrusted(&self, broker: &Broker, problem: &CertificateError, now: &Stamp) -> String {
+    fn untrusted(&self, broker: &Peer, problem: &CertificateError, now: &Stamp) -> String {
         let shown = self.shown();
         let authorities = match &self.tls.ca {
             Some(ca) => ca.display().to_string(),
@@ -97,7 +112,7 @@ impl Safety {
         }
     }
 
-    fn wrong_name(&self, broker: &Broker, presented: &[String]) -> String {
+    fn wrong_name(&self, broker: &Peer, presented: &[String]) -> String {
         let listed: Vec<String> =
             presented.iter().take(5).map(|n| n.chars().take(80).collect()).collect();
         let names = if listed.is_empty() { "no name".to_owned() } else { listed.join(", ") };

@@ -13,7 +13,7 @@ use crate::{
         client::{Limits, Options},
         link::{Context, LinkError},
         profiles::{self, Online},
-        rows::{Row, limit_key, returned_key},
+        rows::{Row, limit_key, packet_bytes, returned_key},
         terms::{Part, Proof, SAID_SO, Sort, Stub, Terms},
     },
 };
@@ -35,19 +35,6 @@ pub fn options(to: To<'_>, context: &Context, terms: &Terms) -> Result<Options, 
         will.retained &= terms.takes(&Part::Retain, now);
     }
     Ok(options)
-}
-
-/// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
-fn packet_bytes(message: &profiles::Message) -> usize {
-    // The topic with its length, the packet id, no properties, and the payload.
-    let rest = 2 + message.topic.len() + 2 + 1 + message.payload.len();
-    let length = match rest {
-        0..0x80 => 1,
-        0x80..0x4000 => 2,
-        0x4000..0x20_0000 => 3,
-        _ => 4,
-    };
-    1 + length + rest
 }
 
 impl Session<'_> {
@@ -240,7 +227,12 @@ impl Session<'_> {
         // A certificate may have been renewed while the connection stands.
         let certificates = self.to.safety.certificates();
         self.state.send_modify(|s| s.certificates = certificates);
-        let online = Online { outbox, ..online.borrow().clone() };
+        let at = self.context.clock.stamp().timestamp();
+        let online = Online { outbox, at, ..online.borrow().clone() };
+        let greeting = if self.greets { self.to.profile.greeting(&online)? } else { None };
+        if let Some(greeting) = greeting {
+            self.publish_accessory(greeting)?;
+        }
         let status = self.to.profile.status(&online)?;
         status.map_or(Ok(()), |status| self.publish_accessory(status).map(drop))
     }

@@ -73,6 +73,7 @@ impl Session<'_> {
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         let (origin, profile) = (self.context.origin.clone(), self.to.profile.clone());
         let dir = self.context.storage_dir.clone();
+        let at_ms = self.context.clock.stamp().wall_ms;
         Some(Box::pin(async move {
             if let Some(progress) = taken {
                 let note = move |tx: &rusqlite::Transaction<'_>| ledger::drained(tx, &progress);
@@ -85,7 +86,10 @@ impl Session<'_> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    photos: None,
+                    at_ms,
                     tx,
+                    dates: std::cell::OnceCell::new(),
                 };
                 // A record for which the gateway lacks something stays in that database.
                 let make = |stored: Stored, cause| {

@@ -29,9 +29,13 @@ impl Session<'_> {
     pub(super) fn message(&mut self, message: Box<Message>) {
         match self.to.profile.read(&message.topic, &message.payload, self.to.authority) {
             Heard::Command => return self.command(message),
+            Heard::Undated if !message.retained => return self.command(message),
+            Heard::Undated => self.ignored(),
             // A retained acknowledgement may be older than a later request to send rows again.
             Heard::Acknowledgement(ack) if !message.retained => self.platform_acknowledged(ack),
-            Heard::Acknowledgement(_) | Heard::Nothing => {}
+            Heard::Taken(number) if !message.retained => self.platform_has(number),
+            Heard::Welcome => self.greets = false,
+            Heard::Acknowledgement(_) | Heard::Taken(_) | Heard::Nothing => {}
         }
         self.receipt(message);
     }
@@ -93,15 +97,48 @@ impl Session<'_> {
                     (s.acknowledged_upto, s.acks_signed) = (upto, Some(signed));
                 });
             }
-            Err(problem) => {
-                tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is refused");
-                self.state.send_modify(|s| {
-                    s.acks_refused += 1;
-                    let what = format!("the platform's acknowledgement was refused: {problem}");
-                    s.trouble(now, what);
-                });
-            }
+            Err(problem) => self.refused_acknowledgement(&problem),
         }
+    }
+
+    fn refused_acknowledgement(&self, problem: &str) {
+        let now = self.context.clock.monotonic();
+        tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is refused");
+        self.state.send_modify(|s| {
+            s.acks_refused += 1;
+            s.trouble(now, format!("the platform's acknowledgement was refused: {problem}"));
+        });
+    }
+
+    /// Takes in that the platform has one row.
+    fn platform_has(&mut self, number: Result<u64, String>) {
+        let now = self.context.clock.monotonic();
+        let Some(row) = self.to.profile.acknowledges_each() else { return };
+        let taken = number.and_then(|number| {
+            let seq = row(self.context.ledger, number);
+            let taken = self.rows.delivery.platform_has(seq, now);
+            taken.map_err(|_| format!("it is of the record {number}, which was never sent"))
+        });
+        match taken {
+            // A platform of this kind acknowledges each row, so its reports wake no reader.
+            Ok(()) => drop(self.state.send_if_modified(|s| {
+                s.acks_signed = Some(self.to.authority.may_be_unsigned().is_err());
+                false
+            })),
+            Err(problem) => self.refused_acknowledgement(&problem),
+        }
+    }
+
+    /// Notes a retained command whose age is not known.
+    fn ignored(&self) {
+        let now = self.context.clock.monotonic();
+        tracing::warn!(upstream = %self.to.upstream.name, "a retained command is ignored");
+        self.state.send_modify(|s| {
+            s.commands_refused += 1;
+            let what = "a command that the broker had kept (retained) was ignored: the platform must \
+                        not publish commands as retained messages";
+            s.trouble(now, what.to_owned());
+        });
     }
 
     /// Checks the time of a signed acknowledgement. A replayed one would strike off rows that the

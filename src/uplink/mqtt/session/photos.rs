@@ -29,7 +29,7 @@ pub(super) struct Photos {
     /// The topic of photos; `None`: this upstream gets none.
     topic: Option<String>,
     /// The photo that the broker has not acknowledged.
-    pub(super) on_its_way: Option<u64>,
+    on_its_way: Option<u64>,
     /// None can go until something changes.
     pub(super) rests: bool,
 }
@@ -143,6 +143,13 @@ impl Session<'_> {
     pub(super) fn photo_refused(&mut self, topic_forbidden: bool) {
         let Some(seq) = self.photos.on_its_way.take().filter(|_| !topic_forbidden) else { return };
         self.leave_out(seq, LeftOut::Refused);
+    }
+
+    /// Takes in that the connection has ended.
+    pub(super) fn photo_lost(&mut self) {
+        if let Some(seq) = self.photos.on_its_way {
+            self.pace.lost(seq, self.context.clock.monotonic());
+        }
     }
 
     fn leave_out(&mut self, seq: u64, why: LeftOut) {

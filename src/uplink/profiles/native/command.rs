@@ -3,7 +3,10 @@
 //! In: a payload in JSON or CBOR. Its bounds are checked before and during reading. Out:
 //! [`Envelope`], or why it is not a command; payloads of replies. Touches nothing.
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeSeed as _},
+};
 use serde_json::{Map, Value, json};
 
 use super::encoding::{Encoding, encode};
@@ -16,6 +19,8 @@ use crate::uplink::{
 const MEMBERS_MAX: usize = 64;
 /// Maximum number of levels: the command, its arguments, a list of photos.
 const DEPTH_MAX: u8 = 3;
+pub(super) const BOUNDS: Bounds =
+    Bounds { members: MEMBERS_MAX, depth: DEPTH_MAX, fractions: false };
 /// Maximum length of a time in RFC 3339, with room for an offset and nanoseconds.
 const TIME_MAX: usize = 40;
 /// Maximum size of a command that is answered `busy`. Commands with photos are larger.
@@ -28,7 +33,7 @@ impl Envelope {
         payload: &[u8],
         authority: &Authority,
     ) -> Result<Envelope, NoCommand> {
-        let (mut members, signed) = opened(encoding, payload, "command", authority)?;
+        let (mut members, signed) = opened(encoding, payload, "command", authority, BOUNDS)?;
         let id = id(members.remove("id"))?;
         let wrong = |message: String| NoCommand::new(Some(&id), "malformed", message);
         let Some(Value::String(verb)) = members.remove("verb") else {
@@ -53,7 +58,7 @@ impl Envelope {
         }
         match members.keys().next() {
             Some(unknown) => Err(wrong(format!("{}: unknown name", shown(unknown)))),
-            None => Ok(Envelope { id, verb, args, issued_at, expires_at, signed }),
+            None => Ok(Envelope { id, verb, args, times: Some((issued_at, expires_at)), signed }),
         }
     }
 }
@@ -66,13 +71,14 @@ pub fn shown(text: &str) -> String {
 /// Reads a message of this topic, signed or not. Returns its members, and whether it is signed. A
 /// signed one is `{"body", "alg", "sig"}`, and `body` is a text in JSON in either encoding, so that
 /// its bytes are the ones that were signed.
-pub(super) fn opened(
+pub(in crate::uplink::profiles) fn opened(
     encoding: Encoding,
     payload: &[u8],
     topic: &str,
     authority: &Authority,
+    bounds: Bounds,
 ) -> Result<(Map<String, Value>, bool), NoCommand> {
-    let mut members = document(encoding, payload)?;
+    let mut members = document(encoding, payload, bounds)?;
     let signed = members.contains_key("body");
     if signed {
         let mut text = |name: &str| match members.remove(name) {
@@ -85,7 +91,7 @@ pub(super) fn opened(
             return Err(NoCommand::new(None, "malformed", problem));
         }
         authority.verify(&body, &alg, &sig)?;
-        members = document(Encoding::Json, body.as_bytes())?;
+        members = document(Encoding::Json, body.as_bytes(), bounds)?;
     } else {
         authority.may_be_unsigned()?;
     }
@@ -94,7 +100,11 @@ pub(super) fn opened(
 }
 
 /// Reads a payload as a map of bounded depth and size.
-fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, NoCommand> {
+pub(in crate::uplink::profiles) fn document(
+    encoding: Encoding,
+    payload: &[u8],
+    bounds: Bounds,
+) -> Result<Map<String, Value>, NoCommand> {
     if payload.len() > COMMAND_MAX {
         let problem = format!(
             "a command has at most {} MiB, and this one has {} bytes: make its photos smaller",
@@ -105,8 +115,13 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
     }
     let malformed = |why: String| NoCommand::new(None, "malformed", why);
     let read = match encoding {
-        Encoding::Json => serde_json::from_slice::<Document>(payload)
-            .map_err(|e| malformed(format!("it is not the JSON of a command: {e}")))?,
+        Encoding::Json => {
+            let mut json = serde_json::Deserializer::from_slice(payload);
+            let read = bounds.deserialize(&mut json).and_then(|read| json.end().map(|()| read));
+            let read =
+                read.map_err(|e| malformed(format!("it is not the JSON of a command: {e}")))?;
+            Document(read)
+        }
         Encoding::Cbor => {
             let mut rest = payload;
             let depth = usize::from(DEPTH_MAX) + 1;
@@ -164,9 +179,9 @@ pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
     if payload.len() > GLANCE_MAX {
         return None;
     }
-    let mut members = document(encoding, payload).ok()?;
+    let mut members = document(encoding, payload, BOUNDS).ok()?;
     if let Some(Value::String(body)) = members.remove("body") {
-        members = document(Encoding::Json, body.as_bytes()).ok()?;
+        members = document(Encoding::Json, body.as_bytes(), BOUNDS).ok()?;
     }
     let id = id(members.remove("id")).ok()?;
     Some(reply(encoding, &refused(Some(&id), "busy", BUSY)))
@@ -181,29 +196,37 @@ struct Document(Value);
 
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Level(DEPTH_MAX)).map(Document)
+        deserializer.deserialize_any(BOUNDS).map(Document)
     }
 }
 
-/// The number of levels that are still allowed.
+/// The bounds of a document.
 #[derive(Clone, Copy)]
-struct Level(u8);
+pub struct Bounds {
+    /// Maximum number of names in a map, and of values in a list.
+    pub members: usize,
+    /// The number of levels that are still allowed.
+    pub depth: u8,
+    /// Whether a number may have a fraction.
+    pub fractions: bool,
+}
 
-impl Level {
-    fn below<E: de::Error>(self) -> Result<Level, E> {
-        let deeper = self.0.checked_sub(1).ok_or_else(|| E::custom("it is nested too deeply"))?;
-        Ok(Level(deeper))
+impl Bounds {
+    fn below<E: de::Error>(self) -> Result<Bounds, E> {
+        let deeper = self.depth.checked_sub(1);
+        let depth = deeper.ok_or_else(|| E::custom("it is nested too deeply"))?;
+        Ok(Bounds { depth, ..self })
     }
 }
 
-impl<'de> de::DeserializeSeed<'de> for Level {
+impl<'de> de::DeserializeSeed<'de> for Bounds {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> de::Visitor<'de> for Level {
+impl<'de> de::Visitor<'de> for Bounds {
     type Value = Value;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -223,8 +246,11 @@ impl<'de> de::Visitor<'de> for Level {
     }
 
     // Messages do not repeat the value, because it may be a person's ID number.
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
-        Err(E::custom("a number must be a whole one"))
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        match self.fractions {
+            true => Ok(value.into()),
+            false => Err(E::custom("a number must be a whole one")),
+        }
     }
 
     fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value, E> {
@@ -251,10 +277,9 @@ impl<'de> de::Visitor<'de> for Level {
         let below = self.below()?;
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(below)? {
-            if values.len() == MEMBERS_MAX {
-                return Err(de::Error::custom(format!(
-                    "a list has more than {MEMBERS_MAX} values"
-                )));
+            if values.len() == self.members {
+                let problem = format!("a list has more than {} values", self.members);
+                return Err(de::Error::custom(problem));
             }
             values.push(value);
         }
@@ -265,8 +290,9 @@ impl<'de> de::Visitor<'de> for Level {
         let below = self.below()?;
         let mut members = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            if members.len() == MEMBERS_MAX {
-                return Err(de::Error::custom(format!("a map has more than {MEMBERS_MAX} names")));
+            if members.len() == self.members {
+                let problem = format!("a map has more than {} names", self.members);
+                return Err(de::Error::custom(problem));
             }
             let value = map.next_value_seed(below)?;
             let name = shown(&key);

@@ -224,7 +224,7 @@ fn acknowledgement(
         return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
     }
     let wrong = |problem: &str| format!("it is not {{\"ledger\", \"upto\"}}: {problem}");
-    let opened = command::opened(encoding, payload, "ack", authority);
+    let opened = command::opened(encoding, payload, "ack", authority, command::BOUNDS);
     let (mut members, signed) = opened.map_err(|no| match no.code {
         "malformed" => wrong(&no.message),
         _ => no.message,
