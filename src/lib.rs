@@ -54,7 +54,7 @@
 //! | [`evaluate`] | error rates of the recognition on a set of photos |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
-//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, HTTPS, TLS; the authority of what comes; a folder a profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, HTTPS, TCP, TLS; the authority of what comes; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
 //! | [`status`] | the document, its gathering, troubles; the metrics and their exporter |
@@ -94,7 +94,7 @@
 //!   The deletion is announced by an entry, and is an entry itself.
 //! - **I3** An outbox row is deleted on the broker's acknowledgement (PUBACK). Of a
 //!   record that the broker does not take, a stub goes, and the row stands aside. With
-//!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq. A row for
+//!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq or of that row. A row for
 //!   which its profile has no message is deleted unsent, and is counted. First deliveries rise in
 //!   seq, except that new records overtake records that waited. A possible repeat is marked outside
 //!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible. No seq is given twice: a database that lost its

@@ -212,7 +212,7 @@ pub struct Record {
     /// The kind of the camera that saw the face: the word before the colon of its source.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub camera: Option<String>,
-    /// Liveness is not examined: always `null`.
+    /// Score for a living person, 0 to 1; `null` where it was not judged. It changed no decision.
     pub liveness: Option<f64>,
     pub outcome: RecordOutcome,
     /// The seq of the record that this one replaces.
@@ -345,6 +345,7 @@ impl Record {
             }
         };
         let face = evidence.iter().find_map(Evidence::face);
+        let presentation = face.and_then(|face| face.presentation.as_ref());
         let (reason, by) = by_hand.unzip();
         let by = by.flatten().map(|by: Actor| by.user);
         Some(Record {
@@ -369,7 +370,7 @@ impl Record {
             threshold: face.map(|face| face.threshold.value()),
             model: face.map(|face| face.model.clone()),
             camera: face.map(|face| face.camera.clone()).filter(|kind| !kind.is_empty()),
-            liveness: None,
+            liveness: presentation.map(|judged| judged.score.value()),
             outcome: result,
             corrects,
             recorded_at: origin.time(entry.entry.stamp.timestamp()),

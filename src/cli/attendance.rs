@@ -1,7 +1,7 @@
 //! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and
 //! disputes passages, and withdraws disputes.
 
-mod photo;
+pub(super) mod photo;
 
 use std::{
     io::{BufWriter, Write},

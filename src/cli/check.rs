@@ -105,10 +105,12 @@ pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitC
         troubles.for_each(|trouble| lines.warn("deletion", trouble.remedy.clone()));
     }
     let models = config.models.clone();
-    let loaded = tokio::task::spawn_blocking(move || Vision::load(&models));
+    let liveness = config.recognition.liveness;
+    let loaded = tokio::task::spawn_blocking(move || Vision::configured(&models, liveness));
     match loaded.await? {
         Ok(vision) => {
-            lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
+            let judges = if vision.judges() { ", and the liveness model" } else { "" };
+            lines.add("models", Ok(format!("{} can be loaded{judges}", vision.embedder_name())));
             let look_ms = status.as_ref().and_then(|status| status.vision.look_ms);
             let known = look_ms.map(Duration::from_millis);
             let rules = config.recognition;

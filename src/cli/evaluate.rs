@@ -1,6 +1,7 @@
 //! `gatehouse evaluate`: measures the recognition on a folder of photos, a folder for each person.
 
 mod folder;
+mod presentations;
 mod report;
 
 use std::{
@@ -53,9 +54,16 @@ pub(super) struct Arguments {
     /// Try another rule: the share of a worker's mean photo in a score, 0 to 1 [default: the gate's]
     #[arg(long, value_name = "SHARE")]
     share_of_mean: Option<f32>,
+    /// Measure the liveness model instead. DIR has a folder "live" and one for each material
+    /// (print, phone and so on); in each, a folder for each person
+    #[arg(long, conflicts_with_all = ["det", "looks", "share_of_mean"])]
+    liveness: bool,
 }
 
 pub(super) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if arguments.liveness {
+        return presentations::run(context, &arguments);
+    }
     let (models, enrolment, recognition) = settings(context)?;
     let share_of_mean = arguments.share_of_mean.unwrap_or(SHARE_OF_MEAN);
     ensure!((0.0..=1.0).contains(&share_of_mean), "--share-of-mean: {share_of_mean} is not 0 to 1");

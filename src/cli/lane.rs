@@ -1,16 +1,18 @@
 //! `gatehouse lane …`: a release by hand, the mode of a lane, and a live view of it.
 
+mod picture;
 mod watch;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::Context;
 use crate::{
+    config::Direction,
     control::Request,
     ledger::Outcome,
-    services::{ModeChange, Release, Released, Watch},
+    services::{ModeChange, PictureQuery, Release, Released, Watch},
 };
 
 #[derive(Subcommand)]
@@ -28,17 +30,39 @@ pub(super) enum Command {
     Mode(ModeChange),
     /// Show live what happens at a lane: inputs and counters of its controller, the frames of its
     /// cameras, each look at a face, and each decision. For the person who wires the lane and aims
-    /// its cameras. It shows neither photos nor names. Ctrl-C ends it
+    /// its cameras. It shows neither photos nor names. Ctrl-C ends it. With --picture it saves one
+    /// picture and ends
     #[command(after_help = "Examples:
   gatehouse lane watch north
-  gatehouse --json lane watch north")]
-    Watch(Watch),
+  gatehouse --json lane watch north
+  gatehouse lane watch north --picture north.jpg")]
+    Watch(WatchArgs),
+}
+
+#[derive(Args)]
+pub(super) struct WatchArgs {
+    #[command(flatten)]
+    watch: Watch,
+    /// Save the view of the lane's camera: the zone in yellow, the face that is followed in green,
+    /// others in the zone in orange, and faces that are set aside in red. Each face is covered by
+    /// squares. An existing file is not replaced
+    #[arg(long, value_name = "FILE")]
+    picture: Option<PathBuf>,
+    /// The camera of this direction; by default the lane's first camera
+    #[arg(long, requires = "picture", value_name = "entry|exit")]
+    direction: Option<Direction>,
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let release = match command {
         Command::Release(release) => release,
-        Command::Watch(watch) => return watch::run(context, watch).await,
+        Command::Watch(WatchArgs { watch, picture: None, .. }) => {
+            return watch::run(context, watch).await;
+        }
+        Command::Watch(WatchArgs { watch, picture: Some(file), direction }) => {
+            let query = PictureQuery { lane: watch.lane, direction };
+            return picture::run(context, query, &file).await;
+        }
         Command::Mode(change) => {
             let set: ModeChange = context.ask(&Request::Mode(change)).await?;
             context.print(&set, |set| format!("lane {}: {}", set.lane, set.mode))?;

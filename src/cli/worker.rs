@@ -4,7 +4,9 @@ mod card;
 mod confirm;
 mod enroll;
 pub(super) mod file;
+mod id_card;
 mod import;
+mod qr;
 mod sheet;
 
 use std::process::ExitCode;
@@ -18,7 +20,8 @@ use crate::{
     control::Request,
     roster::{Consent, Purpose, State, WaitsWhat, Worker, WorkerId},
     services::{
-        ConsentSet, Remove, Removed, SetConsent, SetState, Update, WorkerQuery, WorkerShown,
+        ConsentSet, MakeCode, Remove, Removed, SetConsent, SetState, Update, WorkerQuery,
+        WorkerShown,
     },
 };
 
@@ -29,7 +32,9 @@ pub(super) enum Command {
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg --photo side.jpg
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
-    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry")]
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry
+  gatehouse worker enroll --id W001 --from-reader /dev/ttyUSB1 --team \"钢筋一班\" \\
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg")]
     Enroll(Box<enroll::EnrollArgs>),
     /// Register many workers from a CSV or XLSX file and a folder of photos
     #[command(after_help = "Examples:
@@ -107,6 +112,14 @@ pub(super) enum Command {
   gatehouse worker card W001 --lost 010,06956
   gatehouse worker card W001")]
     Card(card::Card),
+    /// Make a code that opens one passage of a worker within minutes, and show it
+    ///
+    /// The worker holds the code, on paper or on a phone, to a reader that accepts qr. The clock of
+    /// the gateway must be synchronised.
+    #[command(after_help = "Examples:
+  gatehouse worker qr W001
+  gatehouse worker qr W001 --minutes 30 --json")]
+    Qr(MakeCode),
     /// Remove a worker from the roster. Templates and photos are erased at once; attendance stays
     #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
     Remove(Remove),
@@ -145,6 +158,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             set_state(context, SetState { id, state: State::Active, reason }).await?;
         }
         Command::Card(card) => card::run(context, card).await?,
+        Command::Qr(asked) => qr::run(context, asked).await?,
         Command::Remove(remove) => {
             let removed: Removed = context.ask(&Request::Remove(remove)).await?;
             context.print(&removed, |Removed { id, .. }| {
@@ -292,6 +306,9 @@ fn human(shown: &WorkerShown) -> String {
         }
         n => n.to_string(),
     };
+    let cards = shown.cards.iter().map(|card| {
+        row("card", &format!("{}{}", card.number, if card.lost { " (lost)" } else { "" }))
+    });
     let waits = worker.waits.as_ref().map_or_else(String::new, |waits| {
         let what = match waits.what {
             WaitsWhat::Worker => "the worker",
@@ -322,6 +339,7 @@ fn human(shown: &WorkerShown) -> String {
         row("trained on", &date(terms.trained_on)),
         row("state", &state),
         row("templates", &templates),
+        cards.collect(),
         photos.collect(),
         waits,
     ]

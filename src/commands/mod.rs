@@ -203,7 +203,13 @@ impl Runner<'_> {
         let large = payload.len() > SMALL;
         let read = move || {
             let envelope = speaks.command(&payload, &authority)?;
-            read(&sealer, stamp, &upstream_name, received, authority.level(), envelope)
+            let word = command::shown(&envelope.verb);
+            let read = read(&sealer, stamp, &upstream_name, received, authority.level(), envelope)?;
+            let (_, verb, _, known) = &read;
+            if verb.is_answer() && !speaks.lists_workers() {
+                return Err(refusal(Some(&known.id), &Refusal::UnknownVerb(word).into()));
+            }
+            Ok(read)
         };
         let trusts_faces = trusts.trusts_faces();
         let read = if large {

@@ -9,7 +9,9 @@ use super::refusal::{Refusal, Wrong};
 use crate::{
     config::CommandLevel,
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
-    services::{Edit, Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
+    services::{
+        Edit, Enroll, Failure, IfKnown, ListedWorker, PHOTOS_MAX, Photo, Release, Remove, SetState,
+    },
     uplink::profiles::native::command::shown,
     vision::Format,
     words::day,
@@ -60,6 +62,12 @@ pub(super) enum Verb {
     },
     Show(WorkerId),
     Status,
+    /// A part of the platform's list of workers. The gateway asked for it. `enrolls`: unknown workers
+    /// are enrolled, and wait for a person.
+    Listed {
+        workers: Vec<ListedWorker>,
+        enrolls: bool,
+    },
 }
 
 /// One verb of several: the worker's id, if it is one, and the verb.
@@ -68,14 +76,19 @@ pub(super) struct Item {
     pub(super) verb: Result<Verb, Failure>,
 }
 
+/// Maximum number of workers of a list in one command.
+const LISTED_MAX: usize = 100;
+
 /// Returns the level of commands that a verb needs; `None` for an unknown verb.
 pub(super) fn level(verb: &str) -> Option<CommandLevel> {
     match verb {
-        "roster.digest" | "attendance.resend" | "attendance.resend_between" | "status.now" => {
-            Some(CommandLevel::Status)
-        }
+        "roster.digest"
+        | "attendance.resend"
+        | "attendance.resend_between"
+        | "status.now"
+        | "workers.numbered" => Some(CommandLevel::Status),
         "worker.upsert" | "worker.suspend" | "worker.resume" | "worker.remove" | "roster.page"
-        | "worker.edit" | "worker.show" | "workers.edit" | "workers.remove" => {
+        | "worker.edit" | "worker.show" | "workers.edit" | "workers.remove" | "workers.listed" => {
             Some(CommandLevel::Roster)
         }
         "lane.release" => Some(CommandLevel::All),
@@ -125,6 +138,9 @@ impl Verb {
                 Verb::ResendBetween { since: args.time("since")?, until: args.time("until")? }
             }
             "status.now" => Verb::Status,
+            "workers.listed" | "workers.numbered" => {
+                Verb::Listed { workers: args.workers()?, enrolls: verb == "workers.listed" }
+            }
             unknown => return Err(Refusal::UnknownVerb(shown(unknown)).into()),
         };
         args.end()?;
@@ -146,9 +162,18 @@ impl Verb {
         }
     }
 
-    /// Returns whether the verb only reads. A repetition of it is carried out again.
+    /// Returns whether the verb only reads, or states what the platform has. A repetition of it is
+    /// carried out again.
     pub(super) fn only_reads(&self) -> bool {
-        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Show(_) | Verb::Status)
+        matches!(
+            self,
+            Verb::Digest | Verb::Page { .. } | Verb::Show(_) | Verb::Status | Verb::Listed { .. }
+        )
+    }
+
+    /// Returns whether the verb comes only as the answer to a question of the gateway.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Verb::Listed { .. })
     }
 
     /// Returns whether the verb is carried out while the clock is not trusted: it admits no one,
@@ -156,11 +181,13 @@ impl Verb {
     pub(super) fn needs_no_clock(&self) -> bool {
         match self {
             Verb::SetState(SetState { state, .. }) => *state != State::Active,
+            // A listed worker waits for a person.
             Verb::Remove(_)
             | Verb::Digest
             | Verb::Resend { .. }
             | Verb::ResendBetween { .. }
-            | Verb::Status => true,
+            | Verb::Status
+            | Verb::Listed { .. } => true,
             Verb::Upsert { .. }
             | Verb::Edit { .. }
             | Verb::Page { .. }
@@ -346,6 +373,14 @@ impl Args {
             }
         };
         list.iter().enumerate().map(one).collect()
+    }
+
+    fn workers(&mut self) -> Result<Vec<ListedWorker>, Failure> {
+        let list = self.take("workers").map(serde_json::from_value::<Vec<ListedWorker>>);
+        match list {
+            Some(Ok(list)) if list.len() <= LISTED_MAX => Ok(list),
+            _ => Err(invalid("workers", Wrong::NoWorkers { most: LISTED_MAX })),
+        }
     }
 
     fn end(self) -> Result<(), Failure> {

@@ -124,6 +124,8 @@ pub(super) enum Wrong {
     NoWorkerId,
     #[error("must be a list of at most {PHOTOS_MAX} photos in base64")]
     NoPhotos,
+    #[error("must be a list of at most {most} workers")]
+    NoWorkers { most: usize },
     #[error("must be a photo in base64 (RFC 4648, section 4)")]
     NoBase64,
     #[error("a photo has at most 1 MiB, scale it down")]

@@ -111,6 +111,11 @@ pub(super) async fn carry_out(
         }
         Verb::Show(id) => show(services, &id),
         Verb::Status => Ok(compact(services, &by.user).await),
+        Verb::Listed { workers, enrolls } => {
+            let listed = services.listed(workers, enrolls, by.clone()).await?;
+            services.commands.count(&by.user, |c| c.commands_failed += listed.refused);
+            to_result(listed)
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
     Mode, Secret, address,
     value::{self, Checked, hint, within, wrong},
     written::Written,
+    zone::Zone,
 };
 use crate::{turnstile::Direction, words::words};
 
@@ -37,6 +38,9 @@ pub struct Camera {
     /// The kind of login that the camera may ask for.
     #[serde(default)]
     pub auth: LoginScheme,
+    /// Where the next person stands. Faces elsewhere in the picture are not followed.
+    #[serde(default)]
+    pub zone: Zone,
 }
 
 words! {

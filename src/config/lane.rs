@@ -11,7 +11,7 @@ use super::{
     written::Written,
 };
 use crate::{
-    reader::{Reader, ReaderDriver},
+    reader::{Given, Reader, ReaderDriver, WithFace},
     turnstile::{
         TurnstileDriver, drivers,
         settings::{FireSignal, Keys, OF_THE_LANE},
@@ -67,7 +67,15 @@ pub(super) fn lanes(
         let fire_input = fire_input.and_then(|input| u16::try_from(input).ok());
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         for (j, reader) in table.reader.iter_mut().enumerate() {
-            complete_reader(reader, written, &at(&format!("reader[{j}]")))?;
+            let place = at(&format!("reader[{j}]"));
+            complete_reader(reader, written, &place)?;
+            if reader.with_face == WithFace::Require && !sides.contains(&reader.direction) {
+                let message = format!(
+                    "\"require\" needs a camera of this lane with direction = \"{}\"",
+                    reader.direction
+                );
+                return wrong(format!("{place}.with_face"), message);
+            }
         }
         let (cool_down, cameras, readers) = (table.cool_down_s, table.camera, table.reader);
         let lane = Lane {
@@ -120,10 +128,36 @@ fn complete_reader(reader: &mut Reader, written: &Written<'_>, at: &str) -> Chec
         return wrong(format!("{at}.name"), message);
     }
     let key = format!("{at}.card_format");
-    if reader.driver != ReaderDriver::Line && written.has(&key) {
-        return wrong(key, "belongs to driver = \"line\"; the other drivers have one format");
+    let typed = reader.driver == ReaderDriver::Keyboard;
+    if reader.driver != ReaderDriver::Line && !typed && written.has(&key) {
+        let message = "belongs to driver = \"line\" or \"keyboard\"; the others have one format";
+        return wrong(key, message);
     }
+    if typed && reader.baud.is_some() {
+        return wrong(format!("{at}.baud"), "a keyboard has no speed; remove this line");
+    }
+    check_accept(reader, at)?;
     written.absolute(&mut reader.port);
+    Ok(())
+}
+
+/// Checks that the reader can give what it may give.
+fn check_accept(reader: &Reader, at: &str) -> Checked<()> {
+    let Some(accept) = &reader.accept else { return Ok(()) };
+    let (key, driver) = (format!("{at}.accept"), reader.driver);
+    let list = |all: &[Given]| all.iter().map(|g| format!("{:?}", g.word())).collect::<Vec<_>>();
+    let gives = list(driver.gives()).join(", ");
+    if accept.is_empty() {
+        return wrong(key, format!("is empty; the driver {driver} gives {gives}"));
+    }
+    if let Some(never) = accept.iter().find(|given| !driver.gives().contains(given)) {
+        return wrong(key, format!("{:?}: the driver {driver} gives {gives}", never.word()));
+    }
+    if accept.contains(&Given::Card) && accept.contains(&Given::QrStatic) {
+        let message = "\"card\" and \"qr_static\" exclude each other: a line with a number does not \
+                       say which it is";
+        return wrong(key, message);
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
+    liveness::Liveness,
     threshold::Threshold,
     value::{self, within},
 };
@@ -82,14 +83,6 @@ impl Default for Recognition {
 fn face_width<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
     let refused = |message| format!("{message}: smaller faces cannot be told apart");
     within(f32::deserialize(from)?, 16.0..=2000.0).map_err(refused).map_err(D::Error::custom)
-}
-
-/// Whether a living face is distinguished from a photo before the camera.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Liveness {
-    #[default]
-    Off,
 }
 
 /// The limits beyond which an alarm is raised.

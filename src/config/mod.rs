@@ -12,6 +12,7 @@ mod camera;
 mod file;
 mod lane;
 mod limits;
+mod liveness;
 mod lookalike;
 mod photos;
 mod platform_url;
@@ -27,6 +28,7 @@ mod typed;
 mod upstream;
 mod value;
 mod written;
+mod zone;
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +39,8 @@ pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
-    limits::{AlarmLimits, FaceLimits, Liveness, Recognition},
+    limits::{AlarmLimits, FaceLimits, Recognition},
+    liveness::{Liveness, LivenessModel},
     photos::{PhotoCrop, Photos},
     platform_url::PlatformUrl,
     secret::{Secret, SecretError},
@@ -45,6 +48,7 @@ pub use self::{
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
     threshold::{MatchThreshold, STRANGERS, Threshold},
     upstream::{Ack, Broker, CommandLevel, MqttVersion, OwnKeys, Tls, Upstream},
+    zone::Zone,
 };
 pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 

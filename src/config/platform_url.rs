@@ -1,6 +1,6 @@
 //! The address of a platform that does not speak MQTT.
 
-use std::fmt;
+use std::{fmt, net::Ipv4Addr};
 
 use serde::Deserialize;
 use url::{Host, Url};
@@ -53,7 +53,11 @@ impl PlatformUrl {
         match self.url.host() {
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
+            // The parser knows addresses of IPv4 in `http:` and `https:` only.
+            Some(Host::Domain(name)) => {
+                let address = name.parse::<Ipv4Addr>();
+                name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+            }
             None => false,
         }
     }
@@ -95,5 +99,25 @@ impl TryFrom<String> for PlatformUrl {
             return Err(format!("{} has no port from 1 to 65535", address::shown(&text)));
         }
         Ok(url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_on_this_machine_is_known_in_each_scheme() {
+        for scheme in ["http", "https", "tcp"] {
+            let is_here = |host: &str| {
+                PlatformUrl::try_from(format!("{scheme}://{host}:8010")).unwrap().is_here()
+            };
+            for here in ["localhost", "127.0.0.1", "127.0.0.9", "[::1]"] {
+                assert!(is_here(here), "{scheme}://{here}");
+            }
+            for elsewhere in ["10.0.0.9", "platform.example", "[2001:db8::1]"] {
+                assert!(!is_here(elsewhere), "{scheme}://{elsewhere}");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     Secret, address,
+    liveness::LivenessModel,
     value::{self, formed, hint},
     written::Written,
 };
@@ -151,6 +152,8 @@ pub struct ModelFiles {
     /// File names of the detector and the embedder, relative to `dir`.
     pub detector: PathBuf,
     pub embedder: PathBuf,
+    /// The liveness model, for `recognition.liveness = "watch"`.
+    pub liveness: LivenessModel,
 }
 
 impl Default for ModelFiles {
@@ -159,6 +162,7 @@ impl Default for ModelFiles {
             dir: INSTALLED_MODELS.into(),
             detector: "face_detection_yunet_2023mar_int8bq.onnx".into(),
             embedder: "face_recognition_sface_2021dec_int8bq.onnx".into(),
+            liveness: LivenessModel::default(),
         }
     }
 }
@@ -171,7 +175,9 @@ impl ModelFiles {
 
     fn joined(self) -> ModelFiles {
         let (detector, embedder) = (self.dir.join(self.detector), self.dir.join(self.embedder));
-        ModelFiles { dir: self.dir, detector, embedder }
+        let file = self.dir.join(&self.liveness.file);
+        let liveness = LivenessModel { file, ..self.liveness };
+        ModelFiles { dir: self.dir, detector, embedder, liveness }
     }
 
     pub(super) fn complete(&mut self, written: &Written<'_>) {
@@ -195,6 +201,13 @@ pub struct RosterRules {
     /// control socket may.
     #[serde(deserialize_with = "value::group")]
     pub admin_group: Option<String>,
+    /// The key of the codes in QR that a platform makes: 64 hexadecimal digits.
+    #[serde(deserialize_with = "key")]
+    pub qr_key: Option<Secret>,
+}
+
+fn key<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Secret>, D::Error> {
+    Secret::kept_apart(from).map(Some)
 }
 
 impl Default for RosterRules {
@@ -204,6 +217,7 @@ impl Default for RosterRules {
             require_training: false,
             erase_after_days: 90,
             admin_group: None,
+            qr_key: None,
         }
     }
 }

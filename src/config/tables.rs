@@ -5,8 +5,8 @@ use std::{sync::LazyLock, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    AlarmLimits, Camera, Config, Control, FaceLimits, Metrics, ModelFiles, Recognition,
-    RosterRules, Site, Storage, Upstream,
+    AlarmLimits, Camera, Config, Control, FaceLimits, LivenessModel, Metrics, ModelFiles,
+    Recognition, RosterRules, Site, Storage, Upstream,
     value::{self, keys},
 };
 use crate::{
@@ -43,12 +43,13 @@ fn pass_within() -> Duration {
 }
 
 /// Each table with the keys below its header. A key that is itself a table has an entry of its own.
-pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 15]> = LazyLock::new(|| {
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 16]> = LazyLock::new(|| {
     [
         ("", keys::<Config>()),
         ("site", keys::<Site>()),
         ("storage", keys::<Storage>()),
         ("models", keys::<ModelFiles>()),
+        ("models.liveness", keys::<LivenessModel>()),
         ("roster", keys::<RosterRules>()),
         ("enrolment", keys::<FaceLimits>()),
         ("recognition", keys::<Recognition>()),

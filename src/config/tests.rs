@@ -67,6 +67,37 @@ fn a_field_gate_refuses_recorded_pictures_and_names_the_remedy() {
     Config::parse(Path::new("/etc/g.toml"), &bench).unwrap();
 }
 
+#[test]
+fn a_reader_accepts_only_what_its_driver_gives_and_a_required_face_needs_a_camera() {
+    let lane =
+        "[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\nport = \"/dev/ttyS0\"\n";
+    let reader = |driver: &str, lines: &str| {
+        format!(
+            "{SITE}{lane}[[lane.reader]]\nname = \"r\"\ndirection = \"entry\"\n\
+             port = \"/dev/ttyS1\"\ndriver = \"{driver}\"\n{lines}\n"
+        )
+    };
+    for (driver, lines, told) in [
+        ("line", "accept = []", "is empty; the driver line gives \"card\", \"qr\", \"qr_static\""),
+        ("line", "accept = [\"id_card\"]", "\"id_card\": the driver line gives"),
+        ("rdm6300", "accept = [\"qr\"]", "\"qr\": the driver rdm6300 gives \"card\""),
+        ("line", "accept = [\"card\", \"qr_static\"]", "exclude each other"),
+        ("line", "accept = [\"cards\"]", "lane[0].reader[0].accept"),
+        ("keyboard", "baud = 9600", "a keyboard has no speed"),
+        ("line", "with_face = \"require\"", "needs a camera of this lane"),
+    ] {
+        let refused = refusal(&reader(driver, lines));
+        assert!(refused.contains(told), "{refused}");
+    }
+    for (driver, gives) in
+        [("line", [true, true, false, false]), ("id-card", [false, false, false, true])]
+    {
+        let config = Config::parse(Path::new("/etc/g.toml"), &reader(driver, "")).unwrap();
+        let reader = &config.lanes[0].readers[0];
+        assert_eq!(crate::reader::Given::ALL.map(|given| reader.accepts(given)), gives);
+    }
+}
+
 fn lanes(boards: [(&str, u8, u32); 2]) -> String {
     let lane = |(n, (driver, address, baud)): (usize, (&str, u8, u32))| {
         format!(

@@ -104,6 +104,7 @@ impl Connection<'_> {
                 self.done(services.set_state(set_state, by).await?).await
             }
             Request::ChangeCard(change) => self.done(services.change_card(change, by).await?).await,
+            Request::MakeCode(asked) => self.done(services.make_code(asked, by).await?).await,
             Request::Cards { id } => self.done(services.cards(id).await?).await,
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
             Request::Consent(set) => self.done(services.set_consent(set, by).await?).await,
@@ -217,6 +218,11 @@ impl Connection<'_> {
                     self.send(&Reply::Item(AuditProgress { audited })).await?;
                 }
                 self.done(&audit.done).await
+            }
+            Request::Picture(query) => {
+                let (shown, jpeg) = services.picture(&query).await?;
+                self.pieces(&jpeg).await?;
+                self.done(shown).await
             }
             Request::Watch(watch) => {
                 let mut watching = services.watch(&watch)?;

@@ -11,9 +11,9 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
-        EvidenceQuery, ExportQuery, Failure, HealthQuery, ModeChange, PassageAsked, Release,
-        Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery, Watch, Withdraw,
-        WorkerQuery,
+        EvidenceQuery, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange, PassageAsked,
+        PictureQuery, Release, Remove, SetConsent, SetState, Update, UpstreamQuery, WaitingQuery,
+        Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -34,6 +34,8 @@ pub enum Request {
         id: WorkerId,
     },
     ChangeCard(ChangeCard),
+    /// A code in QR for a worker.
+    MakeCode(MakeCode),
     /// A worker's cards, with their numbers.
     Cards {
         id: WorkerId,
@@ -75,6 +77,8 @@ pub enum Request {
     Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
+    /// What a lane's camera sees, without faces; in pieces, as hexadecimal digits.
+    Picture(PictureQuery),
     /// The records that a platform refused.
     Refused(UpstreamQuery),
     /// Offers them again.

@@ -41,20 +41,22 @@ use crate::{
     camera::{self, Slot, Wakeup},
     clock::Clock,
     commands,
-    config::{Config, Direction, Lane, ModelFiles, Upstream},
+    config::{Config, Direction, Lane, Liveness, ModelFiles, Upstream},
     control, failpoint,
     gate::{
         self,
+        claim::FaceBefore,
+        codes::Codes,
         lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
         pace::Capacity,
         passage::{Health, Rules},
-        reader::{Desk, ReaderFeed},
+        reader::{CameraBeside, Desk, ReaderFeed},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
     ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
-    reader,
+    reader::{self, CodeKey, WithFace},
     services::{CameraPanel, Checker, LanePanel, ReaderPanel, Services},
     status,
     store::{
@@ -138,9 +140,10 @@ struct Links {
 }
 
 /// Loads the models, off the async threads. Unpacking them takes twice their final size.
-async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
+async fn load_vision(files: &ModelFiles, liveness: Liveness) -> anyhow::Result<Arc<Vision>> {
     let files = files.clone();
-    let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
+    let vision =
+        tokio::task::spawn_blocking(move || Vision::configured(&files, liveness)).await??;
     memory::give_back();
     Ok(Arc::new(vision))
 }
@@ -158,7 +161,7 @@ async fn empty_log(store: &Store) {
 
 /// Starts a gate. The cameras open after the passages that a crash left open are closed.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
-    let vision = load_vision(&config.models).await?;
+    let vision = load_vision(&config.models, config.recognition.liveness).await?;
     let mut listener = None;
     let begun = loop {
         let problem = match begin(config, &clock, &vision, &mut listener).await {
@@ -235,10 +238,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),
-        photos: uplink::Photos {
-            last_trusted: last_trusted.clone(),
-            ..uplink::Photos::new(photo_store.clone(), clock.clone(), origin.timezone.clone())
-        },
+        photos: uplink::Photos::dated(&photo_store, &clock, &last_trusted, &origin.timezone),
         clock: clock.clone(),
         origin: origin.clone(),
         online: online_watch,
@@ -259,6 +259,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let audit = watch::Sender::default();
     let (checked, id) = (store.clone(), opened.ledger.id);
     let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
+    let named = (origin.project.clone(), origin.gateway.clone());
+    let codes = Codes::new(named, store.sealer(), qr_key(config)?);
     let services = Arc::new(Services {
         checker: Arc::new(checker),
         heads,
@@ -281,6 +283,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         capacity: capacity.clone(),
         exporter,
         face_limits: config.enrolment,
+        min_face_px: config.recognition.min_face_px,
         threshold: config.recognition.threshold,
         roster_rules: config.roster.clone(),
         retention: Retention {
@@ -289,6 +292,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         readings: Default::default(),
+        codes: Arc::new(codes),
         photo_keep_days: config.storage.photo_keep_days,
         deletions: watch::Sender::default(),
         commands: Default::default(),
@@ -334,7 +338,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 
     let desk = Desk {
         roster: services.roster.subscribe(),
-        sealer: services.store.sealer().clone(),
+        store: services.store.clone(),
+        codes: services.codes.clone(),
         clock: clock.clone(),
         last_trusted: last_trusted.clone(),
         timezone: config.site.timezone.clone(),
@@ -374,6 +379,17 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         store: Some(store_thread),
         failed: None,
     })
+}
+
+/// Reads the key of the codes that a platform makes.
+fn qr_key(config: &Config) -> anyhow::Result<Option<CodeKey>> {
+    let Some(secret) = &config.roster.qr_key else { return Ok(None) };
+    let read = secret.read().map_err(|error| error.to_string());
+    let key = read.and_then(|digits| {
+        let malformed = || "the key must be 64 hexadecimal digits on one line".to_owned();
+        CodeKey::of_digits(&digits).ok_or_else(malformed)
+    });
+    Ok(Some(key.map_err(|problem| config.wrong("roster.qr_key", &problem))?))
 }
 
 impl Running {

@@ -66,6 +66,8 @@ impl Parts {
         let (state, watched) = watch::channel(lane::LaneState::default());
         let watchers = lane::Watchers::default();
         let passing = watch::Sender::default();
+        let faces: [watch::Sender<Option<FaceBefore>>; 2] = Default::default();
+        let model = vision.embedder_name();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -81,6 +83,8 @@ impl Parts {
                 lane: presents.clone(),
                 passing: passing.subscribe(),
                 seen: seen.clone(),
+                face: faces[side.direction as usize].clone(),
+                zone: side.zone.clone(),
                 turn: Default::default(),
             });
             cameras.push(CameraPanel {
@@ -90,6 +94,7 @@ impl Parts {
                 stalled_after: camera::stalled_after(side),
                 seen,
                 slot,
+                zone: side.zone.clone(),
             });
         }
         let mut readers = Vec::new();
@@ -97,7 +102,13 @@ impl Parts {
             let (readings, state) = reader::spawn(reader, built.clock.clone(), cancel.clone());
             let (name, direction) = (reader.name.clone(), reader.direction);
             let panel = ReaderPanel { name: name.clone(), direction, driver: reader.driver, state };
-            self.readers.push(ReaderFeed { name, direction, lane: presents.clone(), readings });
+            let beside = lane.cameras.iter().find(|camera| camera.direction == direction);
+            let camera = beside.filter(|_| reader.with_face != WithFace::Off).map(|camera| {
+                let face = faces[direction as usize].subscribe();
+                CameraBeside { face, model: model.to_owned(), kind: camera.source.kind() }
+            });
+            let (lane, with_face) = (presents.clone(), reader.with_face);
+            self.readers.push(ReaderFeed { name, direction, lane, readings, with_face, camera });
             readers.push(panel);
         }
         let task = lane::LaneTask {

@@ -12,6 +12,7 @@
 //! | `chance` | the choice of people and photos, which is the same in each run |
 //! | `verify` | one photo against one photo: is it the same person (1:1) |
 //! | `identify` | one photo against a roster: which worker, or a stranger (1:N) |
+//! | `presentation` | photos before the camera against living people |
 //! | `det` | the curve as SVG |
 //!
 //! Errors are by person: a few people have most of them. So an interval is of other people, not of
@@ -21,6 +22,7 @@ mod chance;
 mod det;
 mod identify;
 mod photos;
+mod presentation;
 mod rates;
 mod verify;
 
@@ -30,6 +32,7 @@ pub use self::{
     det::det,
     identify::{AtGate, Identification, identification},
     photos::{Examined, Lacks, examine},
+    presentation::{Mistaken, Shown, judge, mistaken},
     verify::{Verification, verification},
 };
 use crate::{config::Recognition, vision::Template};

@@ -62,7 +62,7 @@ pub fn examine(
 
 /// Returns the photo as JPEG or PNG. Public sets of faces are often in PGM, which no camera sends
 /// and no worker brings.
-fn readable(bytes: Vec<u8>) -> Option<Vec<u8>> {
+pub(super) fn readable(bytes: Vec<u8>) -> Option<Vec<u8>> {
     if !bytes.starts_with(b"P5") && !bytes.starts_with(b"P6") {
         return Some(bytes);
     }

@@ -6,14 +6,16 @@ use sha2::{Digest, Sha256};
 
 use super::{
     pace::Pace,
-    policy::{Reason, Sighted},
+    policy::{Likeness, Reason, Sighted},
 };
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Evidence, Flag},
-    roster::{Day, Person, Worker, WorkerId},
+    ledger::{Actor, Evidence, FaceEvidence, Flag, Presentation},
+    reader::WithFace,
+    roster::{Day, Person, UsedCode, Worker, WorkerId},
     store::photo_store::Scene,
+    vision::Template,
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -44,6 +46,20 @@ pub struct FaceSeen {
     /// The worker whose passage is under way on this side, if the look is good and is clearly not a
     /// look at this worker.
     pub unlike: Option<WorkerId>,
+    pub beside: Beside,
+    /// The judgement on a living face of this visit so far, if one was made.
+    pub presentation: Option<Presentation>,
+}
+
+/// Another face of like width in the zone: it is not known which of the two people comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beside {
+    #[default]
+    NoOne,
+    /// For less than a second.
+    Briefly,
+    /// For a second or longer.
+    Long,
 }
 
 /// For each direction, the worker whose passage is under way. The vision pool compares faces with
@@ -65,6 +81,38 @@ pub struct Claim {
     pub roster_version: u64,
     pub today: Day,
     pub photo: Option<PassagePhoto>,
+    /// The code that the grant uses up.
+    pub code: Option<UsedCode>,
+    /// The face beside a card; `None` where no face is compared.
+    pub face: Option<FaceBeside>,
+}
+
+/// The face at the lane's camera while a card was shown.
+#[derive(Clone, Debug)]
+pub struct FaceBeside {
+    pub rule: WithFace,
+    /// The comparison with the card's worker; `None` if no face was there.
+    pub seen: Option<(FaceEvidence, Likeness)>,
+}
+
+impl Claim {
+    /// Returns all evidence. That of a card alone is the same at each reading.
+    pub fn all_evidence(&self) -> Vec<Evidence> {
+        let seen = self.face.as_ref().and_then(|face| face.seen.as_ref());
+        let face = seen.map(|(evidence, _)| Evidence::Face(evidence.clone()));
+        self.evidence.iter().cloned().chain(face).collect()
+    }
+}
+
+/// The latest good look at the face before a camera, for the readers on its side. It is in memory
+/// only.
+#[derive(Clone)]
+pub struct FaceBefore {
+    pub template: Template,
+    /// The threshold in force.
+    pub threshold: MatchThreshold,
+    /// When the face was there.
+    pub at: Monotonic,
 }
 
 /// Input of a lane from a camera or a reader.

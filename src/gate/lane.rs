@@ -12,6 +12,7 @@ mod fire;
 mod mode;
 mod sensors;
 mod shell;
+mod usual;
 mod watched;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
     sensors::{SensorHolder, keep as keep_sensors, load as load_sensors},
+    usual::LivenessShown,
     watched::{Happening, Watched, Watchers},
 };
 use super::{
@@ -93,6 +95,9 @@ pub struct LaneState {
     pub manual_releases: u64,
     /// Denials and tailgates dropped because too many waited for their commit.
     pub denials_dropped: u64,
+    /// The liveness scores of each side's granted visits, after the first one that was judged.
+    #[serde(skip)]
+    pub liveness: [Option<LivenessShown>; 2],
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
@@ -318,7 +323,10 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
                     shell.alarm();
                     continue;
                 }
-                Event::Turnstile(event)
+                match shell.pressed(&event) {
+                    Some(asked) => asked,
+                    None => Event::Turnstile(event),
+                }
             }
             () = shell.lane.holding.alarmed() => {
                 shell.alarm();

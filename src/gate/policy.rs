@@ -3,7 +3,8 @@
 
 use crate::{
     config::{Direction, MatchThreshold},
-    ledger::LaneMode,
+    ledger::{Flag, LaneMode},
+    reader::WithFace,
     roster::{Day, Match, Roster, Standing, Worker, WorkerId},
     vision::Template,
     words::words,
@@ -82,6 +83,8 @@ words! {
         UnknownFace = "unknown_face",
         /// The face matches two workers on the roster.
         AmbiguousFace = "ambiguous_face",
+        /// Two people stand side by side: one person only.
+        SeveralFaces = "several_faces",
         /// The worker came from afar, and no person at the site has confirmed the worker yet.
         Pending = "pending",
         NotYetValid = "not_yet_valid",
@@ -94,6 +97,20 @@ words! {
         CardUnknown = "card_unknown",
         /// The worker lost the card.
         CardLost = "card_lost",
+        /// The face before the camera is not that of the worker whose card was shown.
+        CardFaceDiffers = "card_face_differs",
+        /// The card needs the worker's face, and no face was before the camera.
+        FaceMissing = "face_missing",
+        /// The code is for another gateway.
+        CodeElsewhere = "code_elsewhere",
+        /// The code is damaged or forged, or its worker is not on the roster.
+        CodeUnknown = "code_unknown",
+        /// The code's time is over, has not come, or is too long.
+        CodeExpired = "code_expired",
+        /// The code was used before.
+        CodeUsed = "code_used",
+        /// The clock is not synchronised, so that the age of a code is not known.
+        ClockNotTrusted = "clock_not_trusted",
         /// The lane is closed for entry.
         LaneClosed = "lane_closed",
     }
@@ -123,6 +140,37 @@ pub fn decide(
         Standing::Suspended => Err(Reason::Suspended),
         Standing::Barred => Err(Reason::Barred),
         Standing::TrainingMissing => Err(Reason::TrainingMissing),
+    }
+}
+
+words! {
+    /// How much a face is like a worker's templates.
+    pub enum Likeness {
+        /// As much as a recognition needs.
+        Like = "like",
+        /// Neither clearly like nor clearly unlike.
+        Unclear = "unclear",
+        /// As little as two looks at one person never are.
+        Unlike = "unlike",
+    }
+}
+
+/// Decides on the face beside a card, for a worker whose face may be compared. `seen`: the face before
+/// the camera, if there was one. Returns a flag for the record. I15: an exit is never denied.
+pub fn beside(
+    rule: WithFace,
+    (direction, mode): (Direction, LaneMode),
+    seen: Option<Likeness>,
+) -> Result<Option<Flag>, Reason> {
+    let denies =
+        rule == WithFace::Require && direction == Direction::Entry && mode != LaneMode::Free;
+    match seen {
+        _ if rule == WithFace::Off => Ok(None),
+        Some(Likeness::Like) => Ok(None),
+        Some(Likeness::Unlike | Likeness::Unclear) if denies => Err(Reason::CardFaceDiffers),
+        None if denies => Err(Reason::FaceMissing),
+        Some(Likeness::Unlike) => Ok(Some(Flag::CARD_FACE_DIFFERS)),
+        Some(Likeness::Unclear) | None => Ok(None),
     }
 }
 

@@ -18,13 +18,17 @@
 //! | file | what it does |
 //! |---|---|
 //! | `watch` | decides whether to search a camera's frame (pure) |
+//! | `queue` | sets faces aside that are not the next person's (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
+//! | `judged` | the judgement on a living face in a visit (pure) |
 //! | `counts` | counts the frames by their result |
 //! | `scene` | makes the scene of a passage for platforms |
 //! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
+mod judged;
 pub mod probe;
+mod queue;
 mod scene;
 mod visit;
 mod watch;
@@ -42,16 +46,18 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    counts::{FrameCounts, SeenCounts, Showing},
+    counts::{Blind, FrameCounts, SeenCounts, Showing},
+    queue::{Aim, Aside, nearest},
+    visit::UNLIKE,
     watch::Watch,
 };
 use self::{
     scene::Due,
-    visit::{Look, UNLIKE, Use},
+    visit::{Look, Use},
     watch::Glance,
 };
 use super::{
-    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
+    claim::{Beside, FaceBefore, FaceSeen, PassagePhoto, Passing, Presented, Sighting},
     pace::{Capacity, Pace},
     policy,
     visit::Agreement,
@@ -59,13 +65,12 @@ use super::{
 use crate::{
     camera::{Frame, Slot, Wakeup},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{Direction, FaceLimits, Recognition},
+    config::{Direction, FaceLimits, Recognition, Zone},
     failpoint,
     roster::{Day, Roster},
-    store::photo_store,
     supervision::{Heartbeat, Heartbeats},
     timing::Stages,
-    vision::{self, DecodeError, View, Vision, VisionError},
+    vision::{self, DecodeError, Face, Reduced, View, Vision, VisionError},
 };
 
 /// Maximum length in pixels of the longer side of a searched frame: fast, and enough for a person
@@ -91,6 +96,10 @@ pub struct CameraFeed {
     pub lane: mpsc::Sender<Presented>,
     pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
+    /// The latest good look, for the readers on this side.
+    pub face: channel::Sender<Option<FaceBefore>>,
+    /// Where the next person stands.
+    pub zone: Zone,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
 }
@@ -251,7 +260,13 @@ impl VisionPool {
             let luma = View::new(&frame.picture)?.luma()?;
             Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
         });
+        let blind = match &glance {
+            Ok(Glance::Blind(blind)) => Some(*blind),
+            _ => None,
+        };
+        feed.seen.shows(frame.captured, blind);
         match glance {
+            Ok(Glance::Blind(_)) => {}
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
                     feed.seen.count(|seen| &mut seen.overtaken);
@@ -311,28 +326,32 @@ impl VisionPool {
             .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
             .into_iter()
             .map(|face| small.in_frame(face));
+        let aim = Aim { zone: &feed.zone, min_face_px: self.rules.min_face_px, frame: view.size() };
         let faces: Vec<_> = faces.collect();
         let all = if self.scenes_for.is_empty() { Vec::new() } else { faces.clone() };
-        let (faces, too_small): (Vec<_>, Vec<_>) =
-            faces.into_iter().partition(|face| face.bbox.w >= self.rules.min_face_px);
-        watch.searched(at, !faces.is_empty());
-        let Some(face) = watch.visits.follow(at, faces) else {
-            if let Some(face) = too_small.first() {
-                seen.small_face(at);
-                tracing::debug!(
-                    camera = %feed.name, width = face.bbox.w, least = self.rules.min_face_px,
-                    "face: too small"
-                );
+        let sorted = watch.queue.sort(at, faces, aim);
+        watch.searched(at, !sorted.near.is_empty());
+        let Some(face) = watch.visits.follow(at, sorted.near) else {
+            if let Some((why, width)) = sorted.aside {
+                seen.aside(at, why);
+                tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
             }
             feed.no_face(at);
             return Ok(());
         };
         seen.face(at);
+        if sorted.beside != Beside::NoOne {
+            seen.count(|seen| &mut seen.beside);
+        }
         if !watch.visits.wants(at, frames_to_agree) {
             seen.count(|seen| &mut seen.settled);
+            feed.face.send_if_modified(|face| {
+                face.as_mut().is_some_and(|face| std::mem::replace(&mut face.at, at) != at)
+            });
             tracing::trace!(camera = %feed.name, "face: skipped, enough looks of the visit agree");
             return Ok(());
         }
+        let surroundings = self.vision.judges().then(|| small.surroundings(&face));
         let cut_out = stages.decode.time(clock, || {
             let near = view.for_face(&face, small)?;
             let cut_out = near.cut_out(&face)?;
@@ -353,6 +372,7 @@ impl VisionPool {
         let good = look.quality.flaw.is_none();
         // A look that was set aside has only its cut-out; its frame is gone.
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
+        let live = if look.at == at { self.live(feed, &near, &face) } else { None };
         let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
         let threshold = self.rules.threshold.in_force(roster.confirmed_templates());
@@ -372,19 +392,17 @@ impl VisionPool {
             let likeness = || roster.likeness(worker, &template);
             good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
         });
+        if good && feed.face.receiver_count() > 0 {
+            let (template, at) = (template.clone(), look.at);
+            feed.face.send_replace(Some(FaceBefore { template, threshold, at }));
+        }
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
+        let presentation = watch.visits.judge(live, surroundings);
         let (today, mut photo) = (self.today(), photo.map(PassagePhoto::new));
         // The frame of a look that waited is gone.
         let worker = sighted.named().filter(|_| waited.is_none());
-        let worker = worker.and_then(|id| roster.worker(id));
-        let mut scene = None;
-        if let Some(photo) = &mut photo
-            && worker.is_some_and(|worker| self.needs_scene(feed, watch, worker, today))
-        {
-            let (maker, made) = photo_store::scene();
-            photo.scene = Some(made);
-            scene = Some(Due { maker, worker: &face, faces: &all });
-        }
+        let worker = worker.and_then(|id| roster.worker(id)).cloned();
+        let scene = self.promise_scene(feed, watch, photo.as_mut(), worker.as_deref(), today);
         feed.hand_over(Sighting {
             direction: feed.direction,
             visit,
@@ -395,32 +413,23 @@ impl VisionPool {
             roster_version: roster.version(),
             today,
             photo,
-            face: FaceSeen { width_px: face.bbox.w, unlike },
+            face: FaceSeen { width_px: face.bbox.w, unlike, beside: sorted.beside, presentation },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));
         failpoint::at("sight.handed");
-        if let Some(due) = scene {
-            self.make_scene(feed, &view, due);
+        if let Some(maker) = scene {
+            self.make_scene(feed, &view, Due { maker, worker: &face, faces: &all });
         }
         Ok(())
     }
 
-    /// Counts a frame by the reason why its search failed.
-    fn lost(&self, feed: &CameraFeed, lost: Lost) {
-        match lost {
-            Lost::Decoding(DecodeError::TooLarge { .. }) => {
-                feed.seen.count(|seen| &mut seen.too_large);
-            }
-            Lost::Decoding(_) => drop(feed.seen.count(|seen| &mut seen.undecodable)),
-            Lost::Model(error) => {
-                // The error may repeat ten times a second for days; few of them are logged.
-                let times = feed.seen.count(|seen| &mut seen.failed);
-                if times.is_power_of_two() {
-                    tracing::error!(camera = %feed.name, %error, times, "a model failed on a frame");
-                }
-            }
-        }
+    /// Returns the liveness score of a face, where it is judged. A model that fails costs no look.
+    fn live(&self, feed: &CameraFeed, near: &Reduced<'_>, face: &Face) -> Option<f32> {
+        near.liveness(&self.vision, face).unwrap_or_else(|error| {
+            self.lost(feed, Lost::Model(error));
+            None
+        })
     }
 
     fn today(&self) -> Day {

@@ -141,7 +141,7 @@ impl Visit {
             model: rules.model.clone(),
             frames: self.agreement.looks(),
             camera: rules.cameras[sighting.direction as usize].to_owned(),
-            presentation: None,
+            presentation: sighting.face.presentation.clone(),
         };
         Claim {
             direction: sighting.direction,
@@ -153,6 +153,8 @@ impl Visit {
             roster_version: sighting.roster_version,
             today: sighting.today,
             photo: sighting.photo.clone(),
+            code: None,
+            face: None,
         }
     }
 }

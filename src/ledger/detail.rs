@@ -90,7 +90,12 @@ const ENGLISH: &[(&str, &str)] = &[
         "the broker's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then this link is \
          down: its operator must renew it",
     ),
+    (
+        "camera_black",
+        "{source} gives a black picture: check the light, the lens and the camera's exposure",
+    ),
     ("camera_error", "{problem}"),
+    ("camera_frozen", "{source} gives the same picture again and again: restart the camera"),
     (
         "camera_login_refused",
         "{problem}. The next try is in {wait_s:seconds}, because many cameras lock a user after a few \
@@ -123,6 +128,16 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     ("disk_error", "{problem}"),
     ("disk_free", "{mib} MiB free in {folder}"),
+    (
+        "faces_cut_off",
+        "{source} shows only faces that its edge cuts off: aim it at the place where workers stand, or \
+         give it a wider view",
+    ),
+    (
+        "faces_outside",
+        "{source} has shown only faces outside its zone since the daemon's start: see `gatehouse lane \
+         watch LANE --picture FILE`, and correct the zone",
+    ),
     ("faces_over", "over after {lasted_s:seconds}; {most} in all"),
     (
         "faces_too_small",

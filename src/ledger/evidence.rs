@@ -90,6 +90,10 @@ pub struct Presentation {
     pub score: Score,
     /// The sign that decided it: a word.
     pub cue: String,
+    /// The part of the face's surroundings that moved with it, as the paper of a photo does; absent
+    /// where the looks did not show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rides: Option<Score>,
 }
 
 /// A card or code that a reader read, without its number.
@@ -145,6 +149,8 @@ impl Flag {
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
     /// The worker had lost the card that opened the exit.
     pub const CARD_LOST: Flag = Flag(Cow::Borrowed("card_lost"));
+    /// The face before the camera was clearly not that of the worker whose card was shown.
+    pub const CARD_FACE_DIFFERS: Flag = Flag(Cow::Borrowed("card_face_differs"));
     /// The clock was not trusted, and the decision depended on it.
     pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));
     /// The roster was older than it should be.

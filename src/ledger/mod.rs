@@ -37,6 +37,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
     clock::Stamp,
+    roster::CodeRefused,
     store::{self, StoreError},
     turnstile::PassageId,
 };
@@ -101,6 +102,8 @@ pub enum LedgerError {
     AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("attendance {seq} is not disputed")]
     NotDisputed { seq: u64 },
+    #[error(transparent)]
+    Code(#[from] CodeRefused),
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
     #[error("the tree head could not be signed: {0}; this is a fault in Gatehouse: report it")]

@@ -98,7 +98,7 @@ fn one_of_each_kind() -> Vec<Entry> {
         erased,
         by: socket(),
     };
-    let presentation = Some(Presentation { score: Score(-1200), cue: "moire".into() });
+    let presentation = Some(Presentation { score: Score(-1200), cue: "moire".into(), rides: None });
     let card = || CardEvidence { reader: "entry".into(), commitment: [0xca; 32] };
     let everything = vec![
         Evidence::Face(FaceEvidence { presentation, ..face() }),

@@ -40,6 +40,8 @@ pub enum Via {
     /// A platform's command: `user` is the upstream's name in the configuration, `uid` the daemon's
     /// own.
     Upstream,
+    /// A guard's button at a turnstile's controller: `user` is `guard_button`, `uid` the daemon's own.
+    Button,
 }
 
 /// The origin of an order: a user of the operating system, or a platform.

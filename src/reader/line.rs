@@ -1,23 +1,23 @@
 //! Lines of text, 9600 8N1: a Wiegand converter sends `0A1B2C` CR, a 13.56 MHz reader sends ten
-//! decimal digits CR LF.
+//! decimal digits CR LF, a QR engine the text of a code CR.
 //!
 //! A line ends at CR, LF, ETX, or after 150 ms of silence. STX before it is passed over.
 
 use std::time::Duration;
 
-use super::{CardFormat, CardNumber, Codec, Heard};
+use super::{Codec, Heard, text::Text};
 use crate::clock::Monotonic;
 
 /// The silence that ends a line.
 const SILENCE: Duration = Duration::from_millis(150);
 /// Maximum length of a line in bytes. The rest of a longer line is passed over.
-pub const LINE_MAX: usize = 256;
+pub const LINE_MAX: usize = 512;
 
 const STX: u8 = 0x02;
 const ETX: u8 = 0x03;
 
 pub(super) struct Line {
-    format: CardFormat,
+    text: Text,
     held: Vec<u8>,
     /// The line is longer than [`LINE_MAX`], and is passed over up to its end.
     too_long: bool,
@@ -25,8 +25,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn new(format: CardFormat) -> Line {
-        Line { format, held: Vec::new(), too_long: false, ends_at: None }
+    pub(super) fn new(text: Text) -> Line {
+        Line { text, held: Vec::new(), too_long: false, ends_at: None }
     }
 
     /// Returns what the line that ends now means.
@@ -49,15 +49,7 @@ impl Line {
         if text.is_empty() {
             return None;
         }
-        Some(match CardNumber::parse(text, self.format) {
-            Ok(number) => Heard::Card(number),
-            Err(problem) => {
-                let count = text.chars().count();
-                Heard::Unreadable(format!(
-                    "a line of {count} characters {problem}: see card_format"
-                ))
-            }
-        })
+        Some(self.text.means(text))
     }
 }
 

@@ -1,12 +1,15 @@
-//! Readers of cards at a lane: their frames, and the serial line that each is on.
+//! Readers of cards at a lane: their frames, and the serial line or the input device that each is on.
 //!
-//! In: bytes of a serial line, and time. Out: [`Heard`]: the number of a card, the data of a
-//! resident identity card, or why something could not be read. [`spawn`] touches one serial port;
+//! In: bytes of a serial line or of evdev, and time. Out: [`Heard`]: the number of a card, a code, the data of a
+//! resident identity card, or why something could not be read. [`spawn`] touches one port;
 //! the codecs touch nothing.
 //!
 //! | file | what it reads |
 //! |---|---|
 //! | `line` | lines of text, as Wiegand converters and 13.56 MHz readers send them |
+//! | `code` | signed codes in QR |
+//! | `keyboard` | readers that type, through evdev |
+//! | `text` | what a line of text means: a card, or a code |
 //! | `rdm6300` | frames of the 125 kHz reader RDM6300 |
 //! | `id_card` | resident identity cards, through the SAM of a 二代证 reader |
 //!
@@ -14,17 +17,21 @@
 
 #![warn(missing_docs)]
 
+pub mod code;
 pub mod id_card;
-mod line;
+mod keyboard;
+pub mod line;
 pub mod number;
 mod rdm6300;
 mod settings;
 mod task;
+mod text;
 
 pub use self::{
+    code::{Code, CodeKey},
     id_card::IdCard,
     number::{CardFormat, CardNumber},
-    settings::{Reader, ReaderDriver},
+    settings::{Given, Reader, ReaderDriver, WithFace},
     task::{ReaderState, Reading, spawn},
 };
 use crate::clock::Monotonic;
@@ -34,6 +41,10 @@ use crate::clock::Monotonic;
 pub enum Heard {
     /// A card.
     Card(CardNumber),
+    /// A signed code, in QR.
+    Code(Box<Code>),
+    /// A number in QR that does not change.
+    QrNumber(CardNumber),
     /// A resident identity card.
     IdCard(Box<IdCard>),
     /// The device answered, and there is no card.
@@ -61,10 +72,16 @@ trait Codec: Send {
 }
 
 impl Reader {
+    fn text(&self) -> text::Text {
+        let (card, number) = (self.accepts(Given::Card), self.accepts(Given::QrStatic));
+        text::Text { format: self.card_format, number: card || number, in_qr: number && !card }
+    }
+
     fn codec(&self) -> Box<dyn Codec> {
         match self.driver {
-            ReaderDriver::Line => Box::new(line::Line::new(self.card_format)),
+            ReaderDriver::Line => Box::new(line::Line::new(self.text())),
             ReaderDriver::Rdm6300 => Box::new(rdm6300::Rdm6300::default()),
+            ReaderDriver::Keyboard => Box::new(keyboard::Keyboard::new(self.text())),
             ReaderDriver::IdCard => Box::new(id_card::Sam::default()),
         }
     }

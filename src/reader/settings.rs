@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::CardFormat;
+use super::{CardFormat, Heard};
 use crate::{
     turnstile::{
         Direction,
@@ -20,8 +20,64 @@ words! {
         Line = "line",
         /// The 125 kHz reader RDM6300.
         Rdm6300 = "rdm6300",
+        /// A USB reader that types, as a keyboard does.
+        Keyboard = "keyboard",
         /// The SAM of a reader of resident identity cards.
         IdCard = "id-card",
+    }
+}
+
+words! {
+    /// What a reader may give.
+    pub enum Given {
+        /// The number of a card.
+        Card = "card",
+        /// A signed code, in QR.
+        Qr = "qr",
+        /// A number in QR that does not change, as on a printed badge.
+        QrStatic = "qr_static",
+        /// A resident identity card.
+        IdCard = "id_card",
+    }
+}
+
+words! {
+    /// What the face at the lane's camera counts beside a card.
+    #[derive(Default)]
+    pub enum WithFace {
+        /// It is compared and recorded, and decides nothing.
+        #[default]
+        Check = "check",
+        /// It must be the worker's. An exit is never denied.
+        Require = "require",
+        /// It is not compared.
+        Off = "off",
+    }
+}
+
+impl Given {
+    /// Returns the kind of what was read; `None` if nothing was presented.
+    pub fn of(heard: &Heard) -> Option<Given> {
+        match heard {
+            Heard::Card(_) => Some(Given::Card),
+            Heard::Code(_) => Some(Given::Qr),
+            Heard::QrNumber(_) => Some(Given::QrStatic),
+            Heard::IdCard(_) => Some(Given::IdCard),
+            Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => None,
+        }
+    }
+}
+
+impl ReaderDriver {
+    /// Returns what a reader with this driver can give.
+    pub fn gives(self) -> &'static [Given] {
+        match self {
+            ReaderDriver::Line | ReaderDriver::Keyboard => {
+                &[Given::Card, Given::Qr, Given::QrStatic]
+            }
+            ReaderDriver::Rdm6300 => &[Given::Card],
+            ReaderDriver::IdCard => &[Given::IdCard],
+        }
     }
 }
 
@@ -35,14 +91,20 @@ pub struct Reader {
     pub direction: Direction,
     /// Its protocol.
     pub driver: ReaderDriver,
-    /// Its serial port.
+    /// Its serial port, or its input device.
     pub port: PathBuf,
     /// Bits a second; by default the driver's usual speed.
     #[serde(default, deserialize_with = "baud")]
     pub baud: Option<u32>,
-    /// How it spells the number of a card; only for `line`.
+    /// How it spells the number of a card; only for `line` and `keyboard`.
     #[serde(default)]
     pub card_format: CardFormat,
+    /// What it may give; by default all that its driver can, but no static number in QR.
+    #[serde(default)]
+    pub accept: Option<Vec<Given>>,
+    /// What the face at the lane's camera counts.
+    #[serde(default)]
+    pub with_face: WithFace,
 }
 
 fn baud<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
@@ -50,6 +112,14 @@ fn baud<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Err
 }
 
 impl Reader {
+    /// Returns whether it may give this.
+    pub fn accepts(&self, given: Given) -> bool {
+        match &self.accept {
+            Some(accept) => accept.contains(&given),
+            None => given != Given::QrStatic && self.driver.gives().contains(&given),
+        }
+    }
+
     /// Returns its serial line.
     pub fn line(&self) -> SerialLine {
         let usual = if self.driver == ReaderDriver::IdCard { 115_200 } else { 9600 };

@@ -1,16 +1,17 @@
-//! The task of one reader: it holds the serial port, and feeds the codec.
+//! The task of one reader: it holds the port, and feeds the codec.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::unix::pipe,
     sync::{mpsc, watch},
     time::timeout,
 };
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 use tokio_util::sync::CancellationToken;
 
-use super::{Heard, Reader};
+use super::{Given, Heard, Reader, ReaderDriver, keyboard};
 use crate::{
     clock::{Clock, Monotonic},
     supervision::{Backoff, caught},
@@ -107,25 +108,45 @@ impl Task {
 
     /// Reads from the port until it fails, and returns the fault.
     async fn serve(&self) -> String {
+        if self.reader.driver == ReaderDriver::Keyboard {
+            let port = &self.reader.port;
+            let opened = keyboard::open(port).and_then(|file| {
+                let failed = |error| format!("{} failed: {error}", port.display());
+                Ok((pipe::Receiver::from_file_unchecked(file).map_err(failed)?, tokio::io::sink()))
+            });
+            return match opened {
+                Ok((events, sink)) => {
+                    self.serve_on(tokio::io::join(events, sink), &port.display().to_string()).await
+                }
+                Err(fault) => fault,
+            };
+        }
         let line = self.reader.line();
         let port = line.name();
         let opened = SerialStream::open(&tokio_serial::new(port.clone(), line.baud))
             .and_then(|stream| stream.clear(ClearBuffer::All).map(|()| stream));
-        let mut stream = match opened {
-            Ok(stream) => stream,
+        match opened {
+            Ok(stream) => self.serve_on(stream, &port).await,
             Err(error) if error.kind == tokio_serial::ErrorKind::NoDevice => {
-                return format!(
+                format!(
                     "{port} is in use by another program; stop that program or configure another \
                      port"
-                );
+                )
             }
             Err(error) => {
-                return format!(
+                format!(
                     "cannot open {port}: {error}; check that the reader is plugged in, that the \
                      configuration names its port, and that this user may use it (group dialout)"
-                );
+                )
             }
-        };
+        }
+    }
+
+    async fn serve_on(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        port: &str,
+    ) -> String {
         let mut codec = self.reader.codec();
         // A reader that answers requests counts as connected at its first answer.
         if codec.due().is_none() {
@@ -195,7 +216,13 @@ impl Task {
                     state.last_unreadable = Some((what, at));
                 });
             }
-            heard @ (Heard::Card(_) | Heard::IdCard(_)) => {
+            heard if Given::of(&heard).is_some_and(|given| !self.reader.accepts(given)) => {
+                self.works();
+                let given = Given::of(&heard).map_or("", Given::word);
+                let what = format!("{given}, which accept does not list: it opens nothing here");
+                self.hears(Heard::Unreadable(what), at);
+            }
+            heard @ (Heard::Card(_) | Heard::Code(_) | Heard::QrNumber(_) | Heard::IdCard(_)) => {
                 self.works();
                 let dropped = self.readings.try_send(Reading { heard, at }).is_err();
                 self.state.send_modify(|state| {
@@ -206,3 +233,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

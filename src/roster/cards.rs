@@ -28,6 +28,8 @@ words! {
         Removed = "removed",
         /// The worker lost the card. It opens no entry.
         Lost = "lost",
+        /// A code in QR was made for the worker.
+        Code = "code",
     }
 }
 
@@ -60,7 +62,9 @@ pub fn change_card(
         Some((other, lost)) if other != id.as_str() => {
             return Err(match change {
                 CardChange::Added => RosterError::CardTaken { other: other.parse()?, lost },
-                CardChange::Removed | CardChange::Lost => RosterError::NoSuchCard(id.clone()),
+                CardChange::Removed | CardChange::Lost | CardChange::Code => {
+                    RosterError::NoSuchCard(id.clone())
+                }
             });
         }
         own => own.map(|(_, lost)| lost),
@@ -70,6 +74,7 @@ pub fn change_card(
         Ok(tx.query_row(sql, params![id.as_str(), lost], |row| row.get(0))?)
     };
     match (change, own) {
+        (CardChange::Code, _) => return Err(RosterError::NoSuchCard(id.clone())),
         (CardChange::Added, Some(false)) | (CardChange::Lost, Some(true)) => {
             return Err(RosterError::CardUnchanged { id: id.clone(), change });
         }
@@ -101,28 +106,51 @@ pub fn change_card(
     raise_version(tx)
 }
 
-/// Returns a worker's cards. A damaged one is shown without its number.
-pub fn cards(
-    tx: &Connection,
-    sealer: &Sealer,
-    id: &WorkerId,
-) -> Result<Vec<CardShown>, RosterError> {
+/// A card of a worker.
+#[derive(Clone, Copy)]
+pub struct OwnCard {
+    /// The keyed hash of the number, as entries have it.
+    pub lookup: [u8; 32],
+    /// The number; `None`: the row is damaged.
+    pub number: Option<CardNumber>,
+    /// The card is marked as lost.
+    pub lost: bool,
+}
+
+impl OwnCard {
+    /// Returns the card with its number as a person compares it with the card.
+    pub fn in_full(self) -> CardShown {
+        self.shown(CardNumber::shown)
+    }
+
+    /// Returns the card with stars for all but the last four digits of its number.
+    pub fn masked(self) -> CardShown {
+        self.shown(CardNumber::masked)
+    }
+
+    fn shown(self, number: impl FnOnce(CardNumber) -> String) -> CardShown {
+        let number = self.number.map_or_else(|| "damaged".to_owned(), number);
+        CardShown { number, lost: self.lost }
+    }
+}
+
+/// Returns a worker's cards; those in force first.
+pub fn cards(tx: &Connection, sealer: &Sealer, id: &WorkerId) -> Result<Vec<OwnCard>, RosterError> {
     let mut query = tx.prepare_cached(
         "SELECT lookup, sealed, lost FROM card WHERE worker = ?1 ORDER BY lost, lookup",
     )?;
     let rows = query.query_map([id.as_str()], |row| {
         Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, bool>(2)?))
     })?;
-    let mut shown = Vec::new();
+    let mut own = Vec::new();
     for row in rows {
         let (lookup, sealed, lost) = row?;
         let opened = sealer.open(&seal_context("card", hex::encode(lookup), 0), &sealed).ok();
         let text = opened.as_deref().and_then(|plain| std::str::from_utf8(plain).ok());
         let number = text.and_then(CardNumber::from_canonical);
-        let number = number.map_or_else(|| "damaged".to_owned(), CardNumber::shown);
-        shown.push(CardShown { number, lost });
+        own.push(OwnCard { lookup, number, lost });
     }
-    Ok(shown)
+    Ok(own)
 }
 
 #[cfg(test)]

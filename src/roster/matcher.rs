@@ -153,6 +153,11 @@ impl Roster {
         workers.find(|(worker, _)| worker.person.id == *id).map_or(&[], |(_, own)| own)
     }
 
+    /// Returns whether the worker has templates that faces are compared with.
+    pub fn is_matched(&self, id: &WorkerId) -> bool {
+        !self.own(id).is_empty()
+    }
+
     /// Returns the cosine of a face and the nearest of a worker's templates; `None` where there are
     /// none.
     pub fn likeness(&self, id: &WorkerId, face: &Template) -> Option<f32> {

@@ -9,6 +9,7 @@ mod advice;
 pub mod anchor;
 mod cards;
 mod carry_over;
+mod codes;
 mod consent;
 mod consenting;
 mod day;
@@ -17,6 +18,7 @@ mod faces;
 mod identity;
 pub mod import;
 mod matcher;
+mod numbers;
 mod reseal;
 mod rows;
 mod stale;
@@ -29,11 +31,12 @@ use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
 pub use advice::{Advice, Lack};
-pub use cards::{CARDS_MAX, CardChange, CardShown, LOST_MAX, cards, change_card};
+pub use cards::{CARDS_MAX, CardChange, CardShown, LOST_MAX, OwnCard, cards, change_card};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
+pub use codes::{CodeRefused, USED_MAX, UsedCode, use_code, was_used};
 pub use consent::{Consent, Purpose};
 pub use consenting::{give, keep_withdrawal, withdraw, withdrawn_by};
 pub use day::Day;
@@ -44,6 +47,7 @@ pub use faces::{Erased, Faces};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster, SHARE_OF_MEAN};
+pub use numbers::{note_number, number_at};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
     MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, find, holder_of, identity, list,
@@ -174,23 +178,18 @@ impl std::fmt::Display for WorkerId {
 }
 
 /// A worker's id, name and work on this site. Each record of the worker repeats them.
-#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// The worker's id at this site: 1 to 32 characters of A-Z, a-z, 0-9, -, _ and . An id is never
     /// used again
-    #[arg(long)]
     pub id: WorkerId,
     /// The name, as it is in the ID document
-    #[arg(long)]
     pub name: String,
     /// The team; timesheets are grouped by team
-    #[arg(long)]
     pub team: String,
     /// The labour contractor of the team
-    #[arg(long)]
     pub contractor: String,
     /// The worker's trade: steel fixer, carpenter
-    #[arg(long)]
     pub trade: String,
 }
 

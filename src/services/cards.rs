@@ -6,7 +6,7 @@ use super::{Code, Failure, Services};
 use crate::{
     ledger::{Actor, Card},
     reader::{CardFormat, CardNumber},
-    roster::{self, CardChange, CardShown, WorkerId},
+    roster::{self, CardChange, CardShown, OwnCard, WorkerId},
     store::Priority,
 };
 
@@ -66,6 +66,6 @@ impl Services {
         self.on_roster(&id).await?;
         let (sealer, asked) = (self.store.sealer().clone(), id.clone());
         let cards = self.store.read(move |tx| roster::cards(tx, &sealer, &asked)).await?;
-        Ok(Cards { id, cards })
+        Ok(Cards { id, cards: cards.into_iter().map(OwnCard::in_full).collect() })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         Amendment, Body, Card, Confirmation, ConsentChange, ConsentWhat, Enrolment, Erasure,
         Removal, StateChange, Stored, commitment,
     },
-    roster::{Erased, Identity, Person, Purpose, State, Terms, WaitsWhat, starred},
+    roster::{Erased, Identity, OwnCard, Person, Purpose, State, Terms, WaitsWhat, starred},
 };
 
 /// A value that is not shown.
@@ -78,16 +78,19 @@ pub(super) struct Past {
     state: Value,
     templates: Value,
     id_number: Value,
+    /// The worker's present cards, masked, by their keyed hash.
+    cards: BTreeMap<[u8; 32], String>,
     /// The forms of the consents to photos, by purpose.
     photos: BTreeMap<String, Value>,
 }
 
 impl Past {
-    pub(super) fn new(identity: Option<Identity>) -> Past {
+    pub(super) fn new(identity: Option<Identity>, cards: &[OwnCard]) -> Past {
         let unknown = || Value::text(UNKNOWN);
         let (state, templates, id_number) = (unknown(), unknown(), Value::text(HIDDEN));
         let photos = BTreeMap::new();
-        Past { identity, fields: None, state, templates, id_number, photos }
+        let cards = cards.iter().map(|card| (card.lookup, card.masked().number)).collect();
+        Past { identity, fields: None, state, templates, id_number, cards, photos }
     }
 
     /// Returns the changes in each of these entries, oldest first.
@@ -176,8 +179,12 @@ impl Past {
                 changes.add("state", before, Value::text(State::Removed.word()));
                 self.erased(*erased, &mut changes);
             }
-            Body::Card(Card { what, .. }) => {
+            Body::Card(Card { what, commitment, .. }) => {
                 changes.add("card", Value::Null, Value::text(what));
+                let number = self.cards.get(commitment);
+                if let Some(number) = number {
+                    changes.add("card_number", Value::Null, Value::text(number));
+                }
             }
             Body::Erasure(Erasure { erased, .. }) => self.erased(*erased, &mut changes),
             Body::ConsentChange(consent) => self.consent(consent, &mut changes),

@@ -13,6 +13,7 @@
 //! | `consent` | records consents that are given and withdrawn |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `cards` | gives cards to workers, takes them back |
+//! | `codes` | makes codes in QR |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `deletion` | erases faces that are over, also in databases that were set aside |
@@ -26,6 +27,7 @@
 //! | `pending` | what came from afar: shows, confirms and rejects it |
 //! | `photo` | the photo of a passage |
 //! | `reading` | records who reads personal data |
+//! | `listed` | takes a platform's list of workers, with their numbers there |
 //! | `lanes` | releases by hand, and the lanes' modes |
 //! | `upstreams` | lists the records that a platform refused; offers them again |
 //! | `watching` | shows a lane live |
@@ -39,6 +41,7 @@ mod asked;
 mod attendance;
 mod cards;
 mod checking;
+mod codes;
 mod command_counts;
 mod confirmation;
 mod consent;
@@ -53,9 +56,11 @@ mod failure;
 mod history;
 mod lanes;
 mod likeness;
+mod listed;
 mod live;
 mod pending;
 mod photo;
+mod picture;
 mod reading;
 mod refusal;
 mod roster;
@@ -79,6 +84,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone, Withdraw},
     cards::{CardChanged, Cards, ChangeCard},
     checking::Checker,
+    codes::{CodeMade, MakeCode},
     command_counts::{CommandCounts, Commands},
     confirmation::{ConfirmRoster, RosterConfirmed},
     consent::{ConsentSet, SetConsent},
@@ -90,8 +96,10 @@ pub use self::{
     failure::{Code, Failure},
     history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
+    listed::{Listed, ListedWorker},
     pending::{Confirm, Confirmed, WaitingItem, WaitingQuery, WaitingWorker},
     photo::{PassageAsked, PassagePhoto},
+    picture::{FacePlace, PictureQuery, PictureShown},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
     upstreams::{RefusedPassage, RefusedRecord, Retried, UpstreamQuery},
@@ -102,8 +110,11 @@ use crate::{
     attendance::Origin,
     camera::{CameraState, Slot},
     clock::{Clock, LastTrusted, Monotonic},
-    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold},
+    config::{
+        AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site, Threshold, Zone,
+    },
     gate::{
+        codes::Codes,
         lane::{self, LaneState},
         pace::Capacity,
         vision_pool::FrameCounts,
@@ -137,6 +148,8 @@ pub struct CameraPanel {
     pub seen: Arc<FrameCounts>,
     /// The slot from which an enrolment borrows frames.
     pub slot: Arc<Slot>,
+    /// Where the next person stands.
+    pub zone: Zone,
 }
 
 /// A reader, as `status` shows it.
@@ -268,6 +281,8 @@ pub struct Services {
     pub exporter: watch::Receiver<Option<ExporterDown>>,
     /// Minimum quality of an enrolment's faces.
     pub face_limits: FaceLimits,
+    /// Minimum width of a face at the gate, in pixels of the camera's frame.
+    pub min_face_px: f32,
     /// How the match threshold is chosen.
     pub threshold: Threshold,
     /// The rules for enrolments, and the group of users who may change things.
@@ -294,6 +309,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Who has read personal data lately.
     pub readings: Readings,
+    /// Makes codes in QR.
+    pub codes: Arc<Codes>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
     /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.

@@ -46,7 +46,9 @@ pub(super) enum Refusal {
     NoCamera { lane: String, direction: Direction },
     #[error("the camera {source_name} is not connected; see `gatehouse status`")]
     CameraDown { source_name: String },
-    #[error("the camera {source_name} is in use by another enrolment; try again when it has ended")]
+    #[error(
+        "the camera {source_name} is in use by another enrolment, or its picture is being taken; try again when that has ended"
+    )]
     CameraLent { source_name: String },
     #[error("the camera took no good picture of a face: {hint}")]
     NoGoodLook { hint: String },

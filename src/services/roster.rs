@@ -23,7 +23,8 @@ use crate::{
     failpoint,
     ledger::{self, AccessWhat, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
     roster::{
-        self, Day, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId,
+        self, CardShown, Day, IdType, Identity, OwnCard, Particulars, RosterError, State, Terms,
+        Worker, WorkerId,
     },
     store::Priority,
     words,
@@ -86,6 +87,9 @@ pub struct WorkerShown {
     /// The particulars; empty for a user who may only read.
     #[serde(flatten)]
     pub particulars: Particulars,
+    /// The worker's cards. All but the last four digits of a number are stars.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cards: Vec<CardShown>,
 }
 
 /// A worker to suspend, bar or (`active`) readmit; the request and the result.
@@ -322,15 +326,19 @@ impl Services {
     /// Returns one worker. Only a user who may change the roster gets the particulars.
     pub async fn worker(&self, id: WorkerId, by: &Actor) -> Result<WorkerShown, Failure> {
         let sealer = self.store.sealer().clone();
-        let (worker, identity) =
-            self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
+        let read = self.store.read(move |tx| {
+            let (worker, identity) = roster::identity(tx, &sealer, &id)?;
+            Ok::<_, RosterError>((worker, identity, roster::cards(tx, &sealer, &id)?))
+        });
+        let (worker, identity, cards) = read.await?;
+        let cards = cards.into_iter().map(OwnCard::masked).collect();
         let (id_type, id_number) = (identity.id_type, identity.masked());
         let in_full = self.may_change(by).is_ok();
         let particulars = if in_full { identity.particulars } else { Particulars::default() };
         if particulars != Particulars::default() {
             self.record_reading(AccessWhat::Particulars, by).await;
         }
-        Ok(WorkerShown { worker, id_type, id_number, particulars })
+        Ok(WorkerShown { worker, id_type, id_number, particulars, cards })
     }
 
     /// Returns the latest entries on a worker that are no attendance, oldest first.
@@ -340,12 +348,14 @@ impl Services {
         // A removed worker may have no identity, and a damaged one cannot be opened.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
         let altered = self.altered().await?;
+        let (sealer, holder) = (self.store.sealer().clone(), id.clone());
         let read = self.store.read(move |tx| {
             let entries = ledger::history(tx, &id, PAGE, &altered)?;
             Ok::<_, LedgerError>((entries, Dates::read(tx)?))
         });
         let (entries, dates) = read.await?;
-        let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
+        let cards = self.store.read(move |tx| roster::cards(tx, &sealer, &holder)).await?;
+        let changes = Past::new(identity, &cards).all(entries.iter().map(|(stored, _)| stored));
         let happened = entries.iter().zip(changes).filter_map(|((stored, disputed), changes)| {
             let event = EventRecord::of(&self.origin, stored)?;
             let reckoned = self.origin.reckoned(dates.of_stamp(stored.entry.stamp));

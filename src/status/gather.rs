@@ -265,9 +265,12 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = troubles::replay_over(&camera.source, &state) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
+    if let Some(trouble) = troubles::black(camera) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
     let limit = attention.services.alarm_limits.undecided;
     let undecided = troubles::undecided(lane, camera, attention.now, limit);
-    if let Some(trouble) = undecided.or_else(|| troubles::too_small(camera, attention.now, limit)) {
+    if let Some(trouble) = undecided.or_else(|| troubles::aside(camera, attention.now, limit)) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
     let seen = camera.seen.counts();
@@ -283,6 +286,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
         lent: camera.slot.lent(),
         state,
         seen,
+        liveness: lane.state.borrow().liveness[camera.direction.index()],
     }
 }
 
@@ -311,6 +315,9 @@ fn upstreams(
         }
         for Without { what: part, why, since } in &link.without {
             attention.add(what.clone(), *since, Remedy::Without { what: part, why });
+        }
+        for Without { what: session, why, since } in &link.sessions_down {
+            attention.add(what.clone(), *since, Remedy::SessionDown { session, why });
         }
         if link.withheld > 0 {
             let records = link.withheld;

@@ -68,7 +68,7 @@ const READER: [Number<ReaderStatus>; 3] = [
     ("dropped", "Cards that the lane did not take in time", |r| r.dropped),
 ];
 
-const CAMERA: [Number<CameraStatus>; 15] = [
+const CAMERA: [Number<CameraStatus>; 21] = [
     ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
     ("frames", "Frames received", |c| c.state.frames),
     ("dropped", "Frames that a newer one replaced before they were analysed", |c| c.state.dropped),
@@ -82,6 +82,12 @@ const CAMERA: [Number<CameraStatus>; 15] = [
     }),
     ("faces", "Frames with a face large enough", |c| c.seen.faces),
     ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
+    ("cut_off", "Frames whose faces the picture's edge cuts off", |c| c.seen.cut_off),
+    ("outside", "Frames whose faces were all outside the zone", |c| c.seen.outside),
+    ("fixed", "Frames whose faces are pictures on a wall", |c| c.seen.fixed),
+    ("beside", "Frames with two faces side by side in the zone", |c| c.seen.beside),
+    ("black", "Frames that were black", |c| c.seen.black),
+    ("frozen", "Frames of a frozen picture", |c| c.seen.frozen),
     ("poor", "Frames whose face was not used, to wait for a better one", |c| c.seen.poor),
     ("settled", "Frames skipped because enough frames had agreed", |c| c.seen.settled),
     ("lane_full", "Sightings dropped because the lane was too busy", |c| c.seen.lane_full),
@@ -99,7 +105,7 @@ const TURNSTILE: [Number<TurnstileState>; 8] = [
     ("foreign_releases", "Releases by another hand that were noticed", |t| t.foreign_releases),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 17] = [
+const UPSTREAM: [Number<UpstreamStatus>; 18] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
@@ -121,6 +127,7 @@ const UPSTREAM: [Number<UpstreamStatus>; 17] = [
     }),
     ("photos_sent", "Photos of passages that its broker has taken", |u| u.link.photos_sent),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
+    ("unreadable", "Illegible entries of the platform's lists", |u| u.link.unreadable),
 ];
 
 impl Collector for Shown {

@@ -43,7 +43,10 @@ pub use self::{
 use crate::{
     camera::CameraState,
     config::Direction,
-    gate::{lane::LaneState, vision_pool::SeenCounts},
+    gate::{
+        lane::{LaneState, LivenessShown},
+        vision_pool::SeenCounts,
+    },
     ledger::{AlarmWhat, LaneMode},
     reader::ReaderDriver,
     services::{CommandCounts, Deletions},
@@ -128,6 +131,9 @@ pub struct CameraStatus {
     pub state: CameraState,
     #[serde(flatten)]
     pub seen: SeenCounts,
+    /// The liveness scores of granted visits, where they are judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<LivenessShown>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

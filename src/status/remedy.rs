@@ -106,6 +106,11 @@ pub enum Remedy<'a> {
         records: u64,
         upstream: &'a str,
     },
+    /// A session of an upstream is down while others are up.
+    SessionDown {
+        session: &'a str,
+        why: &'a str,
+    },
     NoCommandKey {
         problem: &'a str,
     },
@@ -280,6 +285,11 @@ impl fmt::Display for Remedy<'_> {
                 "the platform has not taken {}: `gatehouse upstream refused {upstream}` shows each \
                  with its reason. Mend the cause, then `gatehouse upstream retry {upstream}`",
                 counted(*records, "record")
+            ),
+            Remedy::SessionDown { session, why } => write!(
+                f,
+                "the session {session} is down: {why}. Its records wait; those of the other sessions go \
+                 on. Check the device's code with the platform's operator"
             ),
             Remedy::NoCommandKey { problem } => write!(
                 f,

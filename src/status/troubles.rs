@@ -10,7 +10,10 @@ use crate::{
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::{AlarmLimits, Direction},
-    gate::{lane::GLITCH_WINDOW, vision_pool::Showing},
+    gate::{
+        lane::GLITCH_WINDOW,
+        vision_pool::{Aside, Blind, Showing},
+    },
     ledger::{self, AlarmWhat, Detail, LedgerError},
     reader::ReaderState,
     services::{CameraPanel, LanePanel, Services},
@@ -23,6 +26,9 @@ const ENDS_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Timeout after the last undecided face, after which undecided faces are no trouble any longer.
 const UNDECIDED_OVER: Duration = Duration::from_secs(10);
+
+/// Time with a picture that shows nothing, after which it is a trouble.
+const BLIND_FOR: Duration = Duration::from_secs(600);
 
 /// An upstream's outbox: the number of rows, and the time of the oldest row.
 pub type Backlog = (u64, Option<Stamp>);
@@ -141,9 +147,25 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
         let detail = detail.with("problem", problem);
         return Some(Trouble { since: state.since, detail, count: None });
     }
-    stalled(panel, state, now).then(|| Trouble {
+    let silent = stalled(panel, state, now).then(|| Trouble {
         since: state.last_frame.unwrap_or(state.since),
         detail: Detail::new("camera_silent").with("source", &*panel.source),
+        count: None,
+    });
+    silent.or_else(|| blind(panel, Blind::Frozen, "camera_frozen"))
+}
+
+/// Returns a trouble if the camera's picture has been black for long. It is no alarm, because it may
+/// be night.
+pub(super) fn black(panel: &CameraPanel) -> Option<Trouble> {
+    blind(panel, Blind::Black, "camera_black")
+}
+
+fn blind(panel: &CameraPanel, why: Blind, code: &'static str) -> Option<Trouble> {
+    let (blind, Showing { first, last }) = panel.seen.blind()?;
+    (blind == why && last.since(first) >= BLIND_FOR).then(|| Trouble {
+        since: first,
+        detail: Detail::new(code).with("source", &*panel.source),
         count: None,
     })
 }
@@ -176,12 +198,18 @@ pub(super) fn undecided(
     })
 }
 
-/// Returns a trouble if the camera has seen only faces that are too small for `limit`. It is no
+/// Returns a trouble if the camera has seen only faces that were set aside for `limit`. It is no
 /// alarm, because these people may be on the street behind the gate.
-pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
-    undecided_since(camera.seen.showing_small()?, None, now, limit).map(|since| Trouble {
+pub(super) fn aside(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
+    let (why, showing) = camera.seen.showing_aside()?;
+    let code = match why {
+        Aside::TooSmall => "faces_too_small",
+        Aside::CutOff => "faces_cut_off",
+        Aside::Outside | Aside::Fixed => "faces_outside",
+    };
+    undecided_since(showing, None, now, limit).map(|since| Trouble {
         since,
-        detail: Detail::new("faces_too_small").with("source", &*camera.source),
+        detail: Detail::new(code).with("source", &*camera.source),
         count: None,
     })
 }

@@ -21,6 +21,8 @@ pub struct ConnectReport {
 pub struct Polled {
     /// The direction of each passage.
     pub passed: Vec<Direction>,
+    /// The direction of each press of a guard's button.
+    pub pressed: Vec<Direction>,
     /// Whether each passage input is on, in the order of [`Direction::BOTH`]; `None` where passages
     /// are counted, or not reported.
     pub inputs: Option<[bool; 2]>,
@@ -124,6 +126,8 @@ pub enum TurnstileEvent {
     /// A passage input went on or off. Comes before the `Passed` of the same poll. Also sent when
     /// the input is on at a connection. Counters have no input.
     Sensor { direction: Direction, on: bool, at: Monotonic },
+    /// A guard's button was pressed.
+    Button { direction: Direction, at: Monotonic },
     /// The counters of passages started again, so that passages may be missing.
     CountersRestarted { at: Monotonic },
     /// The fire alarm's input went on or off. Also sent when the input is on at a connection.

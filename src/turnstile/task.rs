@@ -282,6 +282,7 @@ impl<T: Turnstile> Driven<'_, T> {
         }
         self.state.sensors(seen.inputs);
         seen.passed.into_iter().for_each(|direction| self.state.passed(direction));
+        seen.pressed.into_iter().for_each(|direction| self.state.pressed(direction));
         opened?;
         for direction in seen.foreign.map(|found| self.state.finds(&found)).unwrap_or_default() {
             self.driver.withdraw(direction).await?;

@@ -1,6 +1,6 @@
 //! Opens what a platform's records carry besides: the ID number, the number at the platform.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::Transaction;
 
 use super::profiles::{Attached, Needs};
 use crate::{attendance::Record, roster, store::Sealer};
@@ -24,10 +24,7 @@ pub(super) fn attached(
         }
     }
     if needs.code {
-        let query = "SELECT code FROM platform_code WHERE upstream = ?1 AND worker = ?2";
-        let found = tx.prepare_cached(query).and_then(|mut query| {
-            query.query_row(params![upstream, record.worker], |row| row.get(0)).optional()
-        });
+        let found = roster::number_at(tx, upstream, &record.worker);
         attached.code = found.unwrap_or_else(|error| {
             tracing::error!(%error, "the numbers of a platform cannot be read");
             None

@@ -117,6 +117,7 @@ async fn run_over(
             s.connected = false;
             s.last_error = error;
             s.certificates = safety.certificates();
+            s.sessions_down.clear();
         });
         let mut pause = jittered(backoff.after(now.since(began)));
         if is_login {

@@ -18,7 +18,7 @@ use super::{
     client::Cause,
     profiles::{Calls, Moment, Parcel, Request, Unusable, Verdict},
     tls::Safety,
-    wire::{Wire, WireError},
+    wire::{Kept, Wire, WireError},
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -146,12 +146,12 @@ impl Wire for Https {
         Box::pin(self.inquired(serial))
     }
 
-    fn upkeep(&mut self) -> BoxFuture<'_, Result<Vec<Vec<u8>>, WireError>> {
+    fn upkeep(&mut self) -> BoxFuture<'_, Result<Kept, WireError>> {
         Box::pin(async {
             if self.idle() >= LOOK_EVERY {
                 self.connect().await?;
             }
-            Ok(Vec::new())
+            Ok(Kept::default())
         })
     }
 }

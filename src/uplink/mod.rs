@@ -45,6 +45,18 @@ pub use self::{
 };
 use crate::{config::Upstream, turnstile::settings::Checked};
 
+/// Tries each session of an upstream that has sessions over TCP. Returns what came of each.
+pub async fn sessions(
+    upstream: &Upstream,
+    profile: &dyn Profile,
+    clock: Arc<dyn crate::clock::Clock>,
+) -> Option<Vec<(String, Result<(), String>)>> {
+    match (profile.talk(), upstream.url.clone()) {
+        (Talk::Tcp(sessions), Some(url)) => Some(tcp::tried(url, sessions, clock).await),
+        _ => None,
+    }
+}
+
 /// Starts the task of one upstream.
 pub fn spawn(upstream: Upstream, context: Context) -> Checked<(Link, JoinHandle<()>)> {
     let profile = profiles::of(&upstream, &context.origin)?;

@@ -91,6 +91,17 @@ impl Photos {
         Photos { photo_store, clock, last_trusted: Arc::new(LastTrusted::new(None)), timezone }
     }
 
+    /// Returns the photos of a photo store, with the last trusted time.
+    pub fn dated(
+        photo_store: &PhotoStore,
+        clock: &Arc<dyn Clock>,
+        last_trusted: &Arc<LastTrusted>,
+        timezone: &TimeZone,
+    ) -> Photos {
+        let photos = Photos::new(photo_store.clone(), clock.clone(), timezone.clone());
+        Photos { last_trusted: last_trusted.clone(), ..photos }
+    }
+
     /// Returns the photo of a record for an upstream, or why none goes. The worker's consent counts
     /// as it is in this transaction, and as of the photo's day. A record without a photo still goes.
     pub fn of(

@@ -394,10 +394,10 @@ impl<'a> Rows<'a> {
 
     /// Offers rows again for which the gateway lacked something: the roster has changed.
     pub async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        self.settle().await?;
         if self.state.borrow().refused_rows == 0 {
             return Ok(());
         }
-        self.settle().await?;
         let name = self.upstream.name.clone();
         let retry = self.context.store.write(Priority::Upkeep, move |tx| {
             let back = ledger::retry_refused(tx, &name, true)?;

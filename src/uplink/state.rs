@@ -77,6 +77,12 @@ pub struct UpstreamState {
     /// Photos that were not sent, by the reason.
     #[serde(default)]
     pub photos_left_out: BTreeMap<LeftOut, u64>,
+    /// The sessions that are down while others are up.
+    #[serde(default)]
+    pub sessions_down: Vec<Without>,
+    /// Entries of the platform's lists of workers that are illegible and were passed over.
+    #[serde(default)]
+    pub unreadable: u64,
     /// The last refused or unheard record or acknowledgement, in words.
     pub last_trouble: Option<String>,
     /// Uptime of `last_trouble`.
@@ -106,12 +112,13 @@ impl UpstreamState {
     }
 }
 
-/// An accessory that the broker forbids.
+/// An accessory that the broker forbids, or a session that is down.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Without {
-    /// The accessory, in words: the will, retained messages, subscriptions, messages on a topic.
+    /// The accessory, in words: the will, retained messages, subscriptions, messages on a topic. Or the
+    /// session's lane and direction.
     pub what: String,
-    /// How the broker forbade it.
+    /// How the broker forbade it, or why the session is down.
     pub why: String,
     /// Uptime at which it last did so.
     #[serde(skip)]

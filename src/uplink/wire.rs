@@ -41,9 +41,24 @@ pub trait Wire: Send {
         Box::pin(async { Ok(None) })
     }
 
-    /// Does what is due without a row, such as heartbeats. Returns the commands that came. Called
-    /// each second while no call is under way.
-    fn upkeep(&mut self) -> BoxFuture<'_, Result<Vec<Vec<u8>>, WireError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    /// Does what is due without a row, such as heartbeats. Returns what came meanwhile. Called each
+    /// second while no call is under way.
+    fn upkeep(&mut self) -> BoxFuture<'_, Result<Kept, WireError>> {
+        Box::pin(async { Ok(Kept::default()) })
     }
+}
+
+/// What came of the upkeep of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Commands of the platform.
+    pub commands: Vec<Vec<u8>>,
+    /// Number of illegible entries in lists of the platform.
+    pub unreadable: u64,
+    /// What a person should know.
+    pub note: Option<String>,
+    /// The sessions that are down, with the reason. The others work.
+    pub down: Vec<(String, String)>,
+    /// A session is up again. Rows that it did not take may be offered at once.
+    pub came_back: bool,
 }

@@ -25,7 +25,7 @@ const TEMPLATE_LANDMARKS: Landmarks = [
 /// A map of the plane that turns, scales evenly and shifts, and never mirrors:
 /// (x, y) -> (a x - b y + tx, b x + a y + ty).
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Similarity {
+pub(super) struct Similarity {
     a: f64,
     b: f64,
     tx: f64,
@@ -38,7 +38,7 @@ impl Similarity {
     /// form. With both sets centred, (a, b) are the sums of dot and of cross
     /// products over the sum of squared lengths. `None` if `from` is one point
     /// or a value is not finite.
-    fn fit(from: &Landmarks, to: &Landmarks) -> Option<Similarity> {
+    pub(super) fn fit(from: &Landmarks, to: &Landmarks) -> Option<Similarity> {
         let (from_mean, to_mean) = (mean(from), mean(to));
         let (mut dot, mut cross, mut square) = (0.0, 0.0, 0.0);
         for (p, q) in from.iter().zip(to) {
@@ -71,7 +71,7 @@ impl Similarity {
             && (self.a != 0.0 || self.b != 0.0)
     }
 
-    fn apply(self, x: f64, y: f64) -> (f64, f64) {
+    pub(super) fn apply(self, x: f64, y: f64) -> (f64, f64) {
         (self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty)
     }
 }

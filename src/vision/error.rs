@@ -8,18 +8,18 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error(
-        "the face model {} is missing. Run models/fetch in a source checkout, or install the \
-         gatehouse package again", path.display()
+        "the face model {} is missing. Run models/fetch in a source checkout (models/fetch --liveness \
+         for the liveness model), or install the gatehouse package again", path.display()
     )]
     Missing { path: PathBuf },
     #[error("the face model {} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
-        "the face model {} is not the one this program was tested with: its sha256 is {found}, \
-         expected {expected}. Run models/fetch in a source checkout, or install the gatehouse \
-         package again", path.display()
+        "the face model {} is not the one that is expected: its sha256 is {found}, expected \
+         {expected}. Run models/fetch in a source checkout, or install the gatehouse package again. \
+         For a liveness model of your own, correct models.liveness.sha256", path.display()
     )]
-    Altered { path: PathBuf, expected: &'static str, found: String },
+    Altered { path: PathBuf, expected: String, found: String },
     /// The file's hash is right, so this is a fault of the program or the
     /// machine (memory).
     #[error("the face model {} cannot be loaded: {why}", path.display())]
@@ -37,6 +37,8 @@ pub enum VisionError {
     Detector(String),
     #[error("the face recogniser failed: {0}")]
     Embedder(String),
+    #[error("the liveness model failed: {0}")]
+    Liveness(String),
     #[error("the face's landmarks are not a face: they lie on one point or are not numbers")]
     Landmarks,
 }

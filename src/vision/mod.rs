@@ -29,7 +29,10 @@
 //! | `quality` | the quality of a sighting |
 //! | `enrolment` | the only face of a photo, or why the photo is refused |
 //! | `turn` | which way is up in a photo |
+//! | `liveness` | a face with its surroundings to a score for a living person |
+//! | `surroundings` | whether the surroundings of a face move with it |
 //! | `template` | the template itself |
+//! | `overview` | a camera's view without recognisable faces, for the person who aims it |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
 //! | `scene` | a frame scaled down, with every other face blurred |
 
@@ -43,15 +46,18 @@ mod face;
 mod format;
 mod image;
 mod jpeg;
+mod liveness;
 mod models;
 mod motion;
 mod onnx;
+mod overview;
 mod plans;
 mod portrait;
 mod quality;
 mod raw;
 mod scale;
 mod scene;
+mod surroundings;
 mod template;
 mod turn;
 mod view;
@@ -66,9 +72,11 @@ pub use self::format::Format;
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
+pub use self::overview::{Colour, OVERVIEW_LONGEST_SIDE, overview};
 pub use self::portrait::{fitting, portrait};
 pub use self::quality::{Flaw, Quality, assess};
 pub use self::scene::{SCENE_LONGEST_SIDE, scene};
+pub use self::surroundings::{Surroundings, Votes};
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
 pub use self::view::{Luma, Reduced, View};
 
@@ -76,13 +84,15 @@ use std::path::Path;
 
 use self::detect::Detector;
 use self::embed::Embedder;
+use self::liveness::Judge;
 use self::onnx::OnnxError;
-use crate::config::ModelFiles;
+use crate::config::{Liveness, LivenessModel, ModelFiles};
 
 /// The two networks, ready for use. All threads share one in an `Arc`.
 pub struct Vision {
     detector: Detector,
     embedder: Embedder,
+    judge: Option<Judge>,
 }
 
 impl Vision {
@@ -97,7 +107,31 @@ impl Vision {
         let detector = Detector::new(bytes).map_err(unloadable(&models.detector))?;
         let bytes = models::read(&models.embedder, models::EMBEDDER_SHA256)?;
         let embedder = Embedder::new(bytes).map_err(unloadable(&models.embedder))?;
-        Ok(Vision { detector, embedder })
+        Ok(Vision { detector, embedder, judge: None })
+    }
+
+    /// Reads the models as `load` does, and the liveness model where it is in use.
+    pub fn configured(models: &ModelFiles, liveness: Liveness) -> Result<Vision, ModelError> {
+        let vision = Vision::load(models)?;
+        match liveness {
+            Liveness::Off => Ok(vision),
+            Liveness::Watch => vision.with_liveness(&models.liveness),
+        }
+    }
+
+    /// Reads and prepares the liveness model, too.
+    pub fn with_liveness(self, model: &LivenessModel) -> Result<Vision, ModelError> {
+        let bytes = models::read(&model.file, &model.sha256)?;
+        let judge = Judge::new(bytes, model).map_err(|error| ModelError::Unloadable {
+            path: model.file.clone(),
+            why: error.to_string(),
+        })?;
+        Ok(Vision { judge: Some(judge), ..self })
+    }
+
+    /// Returns whether living faces are told from photos.
+    pub fn judges(&self) -> bool {
+        self.judge.is_some()
     }
 
     /// Returns the faces in the picture, surest first, in pixels of `image`.

@@ -24,14 +24,18 @@ pub(super) const EMBEDDER_SHA256: &str =
 pub const EMBEDDER_NAME: &str = "sface_2021dec";
 
 /// Reads a model file, and checks its hash.
-pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, ModelError> {
+pub(super) fn read(path: &Path, expected: &str) -> Result<Vec<u8>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => ModelError::Missing { path: path.to_owned() },
         _ => ModelError::Unreadable { path: path.to_owned(), source },
     })?;
     let found = hex::encode(Sha256::digest(&bytes));
     if found != expected {
-        return Err(ModelError::Altered { path: path.to_owned(), expected, found });
+        return Err(ModelError::Altered {
+            path: path.to_owned(),
+            expected: expected.to_owned(),
+            found,
+        });
     }
     Ok(bytes)
 }

@@ -31,6 +31,8 @@ pub(super) enum OnnxError {
     NoGraph,
     #[error("weight {tensor}: {why}")]
     Weight { tensor: String, why: String },
+    #[error("it cannot be used as the configuration says: {0}")]
+    Use(String),
     #[error("{0:#}")]
     Tract(tract_onnx::prelude::TractError),
 }

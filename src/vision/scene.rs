@@ -28,7 +28,7 @@ pub fn scene(whole: &Reduced<'_>, worker: &Face, found: [&[Face]; 2]) -> Option<
         let nearest = faces.iter().map(likeness).enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
         let (same, _) = nearest.filter(|(_, overlap)| *overlap >= SAME_FACE)?;
         let rest = faces.iter().enumerate().filter(|(n, _)| *n != same);
-        others.extend(rest.map(|(_, face)| whole.here(face.bbox)));
+        others.extend(rest.map(|(_, face)| whole.here(face).bbox));
     }
     let mut picture = whole.image().pixels().clone();
     let longest = picture.width().max(picture.height());

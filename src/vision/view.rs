@@ -7,14 +7,16 @@
 
 use std::borrow::Cow;
 
+use super::Vision;
 use super::align::{self, Aligned};
 use super::decode::{JPEG_MAGIC, decode_frame, guarded, jpeg_pixels};
 use super::error::VisionError;
-use super::face::{Face, Landmarks, Rect};
+use super::face::{Face, Landmarks};
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS};
 use super::jpeg::{self, Scale};
 use super::portrait::portrait;
 use super::raw;
+use super::surroundings::Surroundings;
 use crate::camera::{Picture, Yuv};
 
 /// Minimum width of a face, in pixels, at which scaling it to the embedder's 112 x 112 loses
@@ -185,18 +187,33 @@ impl Reduced<'_> {
         face
     }
 
-    /// Returns a box that is given in pixels of the frame, in pixels of this picture.
-    pub(super) fn here(&self, Rect { x, y, w, h }: Rect) -> Rect {
-        let step = self.step as f32;
-        let (x, y) = ((x - self.left as f32) / step, (y - self.top as f32) / step);
-        Rect { x, y, w: w / step, h: h / step }
-    }
-
     /// Returns a JPEG of the head whose face is given in pixels of the frame, at most 320 pixels a
     /// side; `None` if encoding fails.
     pub fn portrait(&self, face: &Face) -> Option<Vec<u8>> {
-        let here = Face { bbox: self.here(face.bbox), ..face.clone() };
-        portrait(&self.image, &here).ok()
+        portrait(&self.image, &self.here(face)).ok()
+    }
+
+    /// Returns the liveness score of a face that is given in pixels of the frame, 0 (a photo) to 1;
+    /// `None` without a liveness model.
+    pub fn liveness(&self, vision: &Vision, face: &Face) -> Result<Option<f32>, VisionError> {
+        let judge = vision.judge.as_ref();
+        judge.map(|judge| judge.score(&self.image, self.here(face).bbox)).transpose()
+    }
+
+    /// Returns the surroundings of a face that is given in pixels of the frame.
+    pub fn surroundings(&self, face: &Face) -> Surroundings {
+        Surroundings::of(&self.image, &self.here(face))
+    }
+
+    /// Returns a face that is given in pixels of the frame, in pixels of this picture.
+    pub(super) fn here(&self, face: &Face) -> Face {
+        let mut here = face.clone();
+        let (step, left, top) = (self.step as f32, self.left as f32, self.top as f32);
+        let bbox = &mut here.bbox;
+        (bbox.x, bbox.y) = ((bbox.x - left) / step, (bbox.y - top) / step);
+        (bbox.w, bbox.h) = (bbox.w / step, bbox.h / step);
+        here.landmarks = here.landmarks.map(|[x, y]| [(x - left) / step, (y - top) / step]);
+        here
     }
 
     /// Cuts out a face that is given in pixels of the frame.

@@ -9,7 +9,7 @@ use std::{
 use gatehouse::{
     camera::{CameraHandle, CameraState, Frame, Slot, Wakeup, spawn},
     clock::{Clock, SystemClock},
-    config::{Camera, CameraSource, CameraUrl, Direction, Login, LoginScheme},
+    config::{Camera, CameraSource, CameraUrl, Direction, Login, LoginScheme, Zone},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +69,7 @@ impl Capture {
             username: None,
             password: None,
             auth: LoginScheme::Any,
+            zone: Zone::default(),
         };
         let handle = spawn("north entry", &camera, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }

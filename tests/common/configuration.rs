@@ -52,10 +52,15 @@ impl Lane {
     }
 
     /// Adds a `[[lane.reader]]`, whose port is its name.
-    pub fn reader(mut self, name: &str, direction: &str, driver: &str) -> Lane {
+    pub fn reader(self, name: &str, direction: &str, driver: &str) -> Lane {
+        self.reader_with(name, direction, driver, Table::new())
+    }
+
+    /// Adds a `[[lane.reader]]` with further keys.
+    pub fn reader_with(mut self, name: &str, direction: &str, driver: &str, more: Table) -> Lane {
         let reader = [("name", name), ("direction", direction), ("driver", driver), ("port", name)];
-        let reader: Table =
-            reader.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect();
+        let reader = reader.map(|(key, value)| (key.to_owned(), value.into()));
+        let reader: Table = reader.into_iter().chain(more).collect();
         list(&mut self.0, "reader").push(reader.into());
         self
     }

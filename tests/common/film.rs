@@ -37,6 +37,43 @@ pub fn film(photo_name: &str) -> TempDir {
     dir
 }
 
+/// The test photos, each with the middle and the width of its face in pixels.
+const FACES: [(&str, (f32, f32), f32); 6] = [
+    ("person_a_1.jpg", (100.7, 99.2), 73.8),
+    ("person_a_2.jpg", (360.2, 374.9), 314.2),
+    ("person_b_1.jpg", (358.7, 345.7), 285.1),
+    ("person_b_2.jpg", (348.9, 332.1), 284.3),
+    ("impostor_1.jpg", (342.3, 329.0), 240.3),
+    ("impostor_2.jpg", (376.8, 384.0), 278.7),
+];
+
+/// Returns a 720p frame with these photos: the place of the face's middle, and the face's width in
+/// pixels. A later photo is in front of an earlier one.
+pub fn scene(people: &[(&str, (i64, i64), f32)]) -> RgbImage {
+    let mut frame = RgbImage::from_fn(1280, 720, |x, y| {
+        image::Rgb([(70 + x / 16) as u8, (70 + y / 16) as u8, 96])
+    });
+    for (name, (x, y), width) in people {
+        let known = FACES.iter().find(|(known, ..)| known == name);
+        let (_, middle, face) = known.unwrap_or_else(|| panic!("{name} is not measured"));
+        let scale = width / face;
+        let one = image::load_from_memory(&photo(name)).unwrap().to_rgb8();
+        let side = |side: u32| (side as f32 * scale) as u32;
+        let (w, h) = (side(one.width()), side(one.height()));
+        let one = imageops::resize(&one, w, h, imageops::FilterType::Triangle);
+        let corner = |at: &i64, middle: f32| at - (middle * scale) as i64;
+        imageops::replace(&mut frame, &one, corner(x, middle.0), corner(y, middle.1));
+    }
+    frame
+}
+
+/// Returns a poster with twenty faces of strangers, for the background of a scene.
+pub fn poster() -> Vec<(&'static str, (i64, i64), f32)> {
+    let place = |n: i64| (90 + n % 7 * 180, 110 + n / 7 * 240);
+    let one = |n: i64| (["impostor_1.jpg", "impostor_2.jpg"][n as usize % 2], place(n), 62.0);
+    (0..20).map(one).collect()
+}
+
 /// A process that is killed when this value is dropped.
 struct Ends(Child);
 

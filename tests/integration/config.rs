@@ -70,6 +70,7 @@ const EVERY_TABLE: &str = r#"
 project_code = "P"
 [storage]
 [models]
+[models.liveness]
 [roster]
 [enrolment]
 [recognition]

@@ -74,7 +74,8 @@ fn checkout() -> (tempfile::TempDir, Session) {
         fs::create_dir_all(here.join(made)).unwrap();
     }
     let broker = format!("mqtt://127.0.0.1:{}", free_port());
-    for file in fs::read_dir(root.join("config")).unwrap().map(Result::unwrap) {
+    let files = fs::read_dir(root.join("config")).unwrap().map(Result::unwrap);
+    for file in files.filter(|file| file.path().is_file()) {
         // The usual port may belong to a broker of this machine.
         let text =
             fs::read_to_string(file.path()).unwrap().replace("mqtt://127.0.0.1:1883", &broker);

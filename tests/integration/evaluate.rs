@@ -141,3 +141,34 @@ fn one_photo_of_each_person_has_no_pairs_of_one_person() {
     assert!(table.contains("needs a person with two photos"), "{table}");
     assert!(table.contains("needs four people, and two photos of each"), "{table}");
 }
+
+#[test]
+fn a_liveness_model_is_measured_by_material_and_claims_no_standard() {
+    let set = tempfile::tempdir().unwrap();
+    let put = |folder: &str, names: &[&str]| {
+        let folder = set.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in names {
+            std::fs::write(folder.join(name), crate::common::photo(name)).unwrap();
+        }
+    };
+    put("live/a", &["person_a_1.jpg", "person_a_2.jpg"]);
+    put("live/b", &["person_b_1.jpg", "person_b_2.jpg"]);
+    put("print/c", &["impostor_1.jpg"]);
+    std::fs::write(set.path().join("print/c/notes.txt"), "no picture").unwrap();
+    let (code, out, err) = evaluate(set.path(), &["--liveness", "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let (live, print) = (&report["live"], &report["materials"][0]);
+    assert_eq!([&live["people"], &live["judged"], &live["not_judged"]], [2, 4, 0], "{report}");
+    assert_eq!([&print["people"], &print["judged"], &print["not_judged"]], [1, 1, 1], "{report}");
+    assert!((0.0..=1.0).contains(&live["bpcer"].as_f64().unwrap()), "{report}");
+    assert!([0.0, 1.0].contains(&print["apcer"].as_f64().unwrap()), "{report}");
+    assert!(live["interval"].is_array() && live.get("apcer").is_none(), "{report}");
+    let (_, table, _) = evaluate(set.path(), &["--liveness"]);
+    assert!(table.contains("BPCER") && table.contains("no test by any standard"), "{table}");
+    std::fs::remove_dir_all(set.path().join("live")).unwrap();
+    let (code, _, err) = evaluate(set.path(), &["--liveness"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("a folder \"live\""), "{err}");
+}

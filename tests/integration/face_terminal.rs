@@ -144,7 +144,7 @@ fn i3_a_cut_at_each_step_of_an_acknowledged_delivery_loses_no_record() {
 struct Scene {
     gate: Gate,
     platform: FacePlatform,
-    _wall: WallClock,
+    wall: WallClock,
 }
 
 impl Scene {
@@ -156,7 +156,7 @@ impl Scene {
         site.broker.start();
         let platform = FacePlatform::start(&site, dialect);
         site.broker.stop();
-        Scene { gate: Gate::at(site, &wall.environment()), platform, _wall: wall }
+        Scene { gate: Gate::at(site, &wall.environment()), platform, wall: wall }
     }
 
     fn count(&self, sql: &str) -> u64 {
@@ -360,7 +360,7 @@ fn i4_a_retained_command_is_ignored() {
     let stale = message("r-1", "EditPerson", worker_a());
     scene.platform.tell(&format!("retained {stale}"));
     // The broker gives the retained message to each new subscription.
-    scene.gate.daemon = Some(scene.gate.site.start_with(&scene._wall.environment()));
+    scene.gate.daemon = Some(scene.gate.site.start_with(&scene.wall.environment()));
     let status = scene
         .gate
         .site

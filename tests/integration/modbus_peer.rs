@@ -26,6 +26,7 @@ fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
         release_coil: [3, 5],
         passage_input: Some([9, 2]),
         fire_input: None,
+        guard_button: [None; 2],
         pulse,
     })
 }

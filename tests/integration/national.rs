@@ -342,8 +342,8 @@ fn answers_that_are_none_and_a_refused_account_are_named_and_cost_no_row() {
         fails_with(&site, expected);
     }
     // The account is tried again after a minute only.
-    let refused = site.status_when("the pause", |s| upstream(s)["next_try_uptime_ms"].is_u64());
-    assert_eq!(upstream(&refused)["connected"], false);
+    let status = site.status_when("the pause", |s| upstream(s)["next_try_uptime_ms"].is_u64());
+    assert_eq!(upstream(&status)["connected"], false);
     let checked = |about: &str| {
         let said = site.gatehouse(&["--json", "check"]);
         let mut lines = said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());

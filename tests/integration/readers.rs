@@ -137,6 +137,48 @@ fn an_identity_card_opens_for_its_worker_and_nothing_else_of_it_is_kept() {
 }
 
 #[test]
+fn an_enrolment_from_a_reader_types_nothing_and_names_what_differs() {
+    let readers = Readers::start("line", "line");
+    let site = &readers.gate.site;
+    let on_card = |name: &str, birth: &str| IdCard {
+        name: name.into(),
+        sex: "1".into(),
+        birth: birth.into(),
+        number: ID.into(),
+        until: "20360101".into(),
+    };
+    let enroll = |id: &str, port: &str, more: &[&str]| {
+        let port = site.path(port);
+        let work = ["--team", "x", "--contractor", "y", "--trade", "z"];
+        let from = ["worker", "enroll", "--id", id, "--from-reader", port.to_str().unwrap()];
+        site.gatehouse(&[&from[..], &work, more].concat())
+    };
+    let mut desk = Reader::plug_in(&site.path("desk"));
+    desk.answer_with(on_card("刘峰", "19900307"));
+    let said = enroll("W001", "desk", &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("lay the worker's identity card on the reader"), "{said:?}");
+    let shown = site.gatehouse(&["worker", "show", "W001"]);
+    for value in ["刘峰", "**************4411 (resident)", "male", "1990-03-07"] {
+        assert!(shown.out.contains(value), "{shown:?} lacks {value}");
+    }
+    let mut other = Reader::plug_in(&site.path("other"));
+    other.answer_with(on_card("刘峰", "19900307"));
+    let differs = enroll("W002", "other", &["--name", "刘锋"]);
+    assert!(differs.code == 1 && differs.err.contains("--name not as on the card"), "{differs:?}");
+    // The daemon checks what the card says, too.
+    let mut damaged = Reader::plug_in(&site.path("damaged"));
+    damaged.answer_with(on_card("刘峰", "19900308"));
+    let differs = enroll("W002", "damaged", &[]);
+    assert!(
+        differs.code == 1 && differs.err.contains("not the one in the ID number"),
+        "{differs:?}"
+    );
+    let missing = enroll("W002", "none", &[]);
+    assert!(missing.code == 1 && missing.err.contains("cannot open"), "{missing:?}");
+}
+
+#[test]
 fn a_suspended_worker_is_denied_entry_by_card_with_the_reason_and_a_removed_ones_card_is_unknown() {
     let mut readers = Readers::start("line", "line");
     enroll(&readers.gate.site, "W001", "刘峰", ID);
@@ -188,7 +230,7 @@ fn three_cards_in_a_row_are_an_event() {
 }
 
 #[test]
-fn a_card_is_listed_and_refusals_name_the_remedy() {
+fn a_card_is_listed_shown_masked_and_refusals_name_the_remedy() {
     let readers = Readers::start("line", "line");
     let site = &readers.gate.site;
     enroll(site, "W001", "刘峰", ID);
@@ -196,6 +238,17 @@ fn a_card_is_listed_and_refusals_name_the_remedy() {
     given(site, "W001", "--add", "010,06956");
     let listed = site.gatehouse(&["worker", "card", "W001"]);
     assert!(listed.out.contains("0000662316 (hex 0A1B2C, printed 010,06956)"), "{listed:?}");
+    given(site, "W001", "--add", "662317");
+    given(site, "W001", "--lost", "662317");
+    let shown = site.gatehouse(&["worker", "show", "W001"]);
+    for value in ["******2316\n", "******2317 (lost)\n"] {
+        assert!(shown.out.contains(value) && !shown.out.contains("662316"), "{shown:?}");
+    }
+    let history = site.gatehouse(&["worker", "history", "W001"]);
+    for value in ["card: added", "card: lost", "card number: ******2316", "card number: ******2317"]
+    {
+        assert!(history.out.contains(value) && !history.out.contains("662316"), "{history:?}");
+    }
     card(site, "W002", "--add", "0A1B2C").refused("belongs to worker W001; take it back first");
     card(site, "W001", "--add", "one").refused("must be a card's number");
     card(site, "W009", "--add", "1234").refused("there is no worker W009");

@@ -7,8 +7,11 @@ use serde_json::json;
 
 const ID_NUMBER: &str = "110101199003070011";
 
-/// The configurations with a test below.
-const TESTED: [&str; 2] = ["bench.toml", "gatehouse.toml"];
+/// The configurations with a test below, and the folder of those that `platforms` lists.
+const TESTED: [&str; 3] = ["bench.toml", "gatehouse.toml", "platforms"];
+/// The files of the five platforms.
+const PLATFORMS: [&str; 5] =
+    ["guizhou.toml", "longminggong.toml", "xinjiang.toml", "yanbian.toml", "yunzhugong.toml"];
 
 fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -19,6 +22,9 @@ fn every_shipped_configuration_is_started_by_a_test() {
     let files = fs::read_dir(checkout().join("config")).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.collect::<BTreeSet<_>>(), TESTED.map(str::to_owned).into());
+    let files = fs::read_dir(checkout().join("config/platforms")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.collect::<BTreeSet<_>>(), PLATFORMS.map(str::to_owned).into());
 }
 
 /// Makes a site with this configuration.

@@ -27,8 +27,10 @@ import json
 import os
 import re
 import ssl
+import sys
 import threading
 import time
+import traceback
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
@@ -76,6 +78,10 @@ class Platform:
             file.write(json.dumps(value, ensure_ascii=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def wrong(self, what):
+        with open(self.path("wrong.txt"), "a", encoding="utf-8") as file:
+            file.write(f"{what}\n")
 
     def control(self):
         try:
@@ -201,13 +207,22 @@ class Platform:
                 raise Wrong(f"method {method}")
             answer = self.deliver(data, control)
         except (Wrong, ValueError, KeyError) as wrong:
-            with open(self.path("wrong.txt"), "a", encoding="utf-8") as file:
-                file.write(f"{wrong!r}\n")
+            self.wrong(repr(wrong))
             return {"code": -2 if str(wrong) == "sign" else -1, "message": str(wrong)}
         if self.lost < control.get("lose", 0):
             self.lost += 1
             return None
         return answer
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_):
+        # A gateway that was killed closes its connections.
+        if not isinstance(sys.exc_info()[1], OSError):
+            traceback.print_exc()
+            self.platform.wrong(f"this platform failed: {sys.exc_info()[1]!r}")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -261,8 +276,7 @@ def main():
     parser.add_argument("--key")
     arguments = parser.parse_args()
     os.makedirs(arguments.dir, exist_ok=True)
-    ThreadingHTTPServer.daemon_threads = True
-    server = ThreadingHTTPServer(("127.0.0.1", arguments.port), Handler)
+    server = Server(("127.0.0.1", arguments.port), Handler)
     server.platform = Platform(arguments)
     if arguments.cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,6 +1,11 @@
 //! `gatehouse attendance photo`: saves the photo of a passage to a file, while the photo is kept.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -44,14 +49,19 @@ pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Resu
         "the photo arrived incomplete: run the command again"
     );
     let out = photo.out.display();
-    // The photo is personal data, so only the user of this command can read the file.
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(0o600).open(&photo.out);
-    let mut file =
-        file.with_context(|| format!("{out} cannot be created: choose another --out"))?;
-    file.write_all(&jpeg).with_context(|| out.to_string())?;
+    save(&photo.out, &jpeg)?;
     context.print(&shown, |shown| format!("{out}: the photo of passage {}", shown.passage))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a new file. It is personal data, so only the user of this command can read it.
+pub(in crate::cli) fn save(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let name = file.display();
+    let mut options = std::fs::OpenOptions::new();
+    let created = options.write(true).create_new(true).mode(0o600).open(file);
+    let mut created =
+        created.with_context(|| format!("{name} cannot be created: choose another file"))?;
+    created.write_all(bytes).with_context(|| name.to_string())
 }
 
 #[cfg(test)]

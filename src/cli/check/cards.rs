@@ -76,6 +76,12 @@ pub(super) async fn listen(
                 read += 1;
                 match reading.heard {
                     Heard::Card(number) => said(format!("card {}", number.shown()), true)?,
+                    Heard::QrNumber(number) => said(format!("a number in QR, {}", number.shown()), true)?,
+                    Heard::Code(code) => {
+                        let says = code.says();
+                        let what = format!("a code for worker {} at gateway {}", says.worker, says.gateway);
+                        said(what, true)?;
+                    }
                     Heard::IdCard(_) => said("an identity card; its data is not shown".to_owned(), true)?,
                     Heard::Present | Heard::Silent(_) | Heard::Unreadable(_) => {}
                 }

@@ -34,6 +34,7 @@ fn secrets(config: &Config) -> Vec<(String, Secret)> {
             }
         }
     }
+    all.extend(config.roster.qr_key.clone().map(|key| ("roster.qr_key".to_owned(), key)));
     for upstream in &config.upstreams {
         let command_key = match &upstream.command_key {
             Some(SignerKey::Hmac(secret)) => Some(secret),

@@ -1,19 +1,19 @@
 //! Checks of the upstreams: each broker accepts this gateway, and the certificates are valid for long
 //! enough.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Lines;
 use crate::{
     attendance::Origin,
-    clock::{Clock, Stamp},
-    config::{Ack, CommandLevel, Config, PlatformUrl, SignerKey, Upstream},
+    clock::{Clock, Stamp, SystemClock},
+    config::{Ack, CommandLevel, Config, Direction, PlatformUrl, SignerKey, Upstream},
     status::{Remedy, Status},
     uplink::{
-        self, Certificate, CertificateOf, Found, Note, Reached, Talk, Target, UpstreamState,
-        Without,
+        self, Certificate, CertificateOf, Found, Note, Profile, Reached, Talk, Target,
+        UpstreamState, Without,
         profiles::{Dialect, Unusable, face_terminal::FaceTerminal},
     },
 };
@@ -40,10 +40,17 @@ pub(super) async fn check(
     let link = status.and_then(|s| s.upstreams.iter().find(|u| u.link.name == upstream.name));
     let link = link.map(|of_daemon| &of_daemon.link);
     let mut certificates: Vec<Certificate> = Vec::new();
-    if let (Some(url), Talk::Https(calls)) = (&upstream.url, profile.talk()) {
-        let reached = uplink::reach(upstream, url, &*calls, clock).await;
-        platform(lines, &name, url, &reached);
-        certificates.extend(reached.into_iter().flat_map(|reached| reached.certificates));
+    match (&upstream.url, profile.talk()) {
+        (Some(url), Talk::Https(calls)) => {
+            let reached = uplink::reach(upstream, url, &*calls, clock).await;
+            platform(lines, &name, url, &reached);
+            certificates.extend(reached.into_iter().flat_map(|reached| reached.certificates));
+        }
+        (Some(_), Talk::Tcp(over)) => {
+            let known = (&over.topics()[..], daemon_runs, link);
+            sessions(lines, config, upstream, &*profile, known).await;
+        }
+        _ => {}
     }
     for broker in &upstream.brokers {
         let profile = profile.clone();
@@ -109,6 +116,60 @@ fn platform(lines: &mut Lines, name: &str, url: &PlatformUrl, reached: &Result<R
                 account,
                 format!("not known: a question without a record got no answer ({words})"),
             );
+        }
+    }
+}
+
+/// Logs in over each session of an upstream over TCP. A running daemon has these sessions, and the
+/// platform would end them for another login of the same device. Names the lanes without a session.
+async fn sessions(
+    lines: &mut Lines,
+    config: &Config,
+    upstream: &Upstream,
+    profile: &dyn Profile,
+    (topics, daemon_runs, link): (&[String], bool, Option<&UpstreamState>),
+) {
+    let name = |topic: &str| format!("session {topic} of {}", upstream.name);
+    if daemon_runs {
+        for topic in topics {
+            let down = |link: &UpstreamState| {
+                let of_session = link.sessions_down.iter().find(|down| down.what == *topic);
+                let of_link = (!link.connected).then(|| link.last_error.clone()).flatten();
+                of_session.map(|down| down.why.clone()).or(of_link)
+            };
+            let found = match link.map(|link| (link.connected, down(link))) {
+                Some((true, None)) => Ok("the daemon is logged in".to_owned()),
+                Some((_, Some(why))) => Err(format!("{why}; its records wait")),
+                _ => Err("the daemon is not logged in yet; its records wait".to_owned()),
+            };
+            lines.add(name(topic), found);
+        }
+    } else {
+        let clock = match SystemClock::new() {
+            Ok(clock) => Arc::new(clock),
+            Err(error) => return lines.add(name("*"), Err(error.to_string())),
+        };
+        for (topic, tried) in uplink::sessions(upstream, profile, clock).await.unwrap_or_default() {
+            let found = match tried {
+                Ok(()) => Ok(format!("{} accepts the device", upstream.address())),
+                Err(problem) => Err(format!("{}: {problem}; its records wait", upstream.address())),
+            };
+            lines.add(name(&topic), found);
+        }
+    }
+    for lane in &config.lanes {
+        for direction in Direction::BOTH {
+            let topic = format!("{}/{direction}", lane.name);
+            let passes = lane.cameras.iter().any(|camera| camera.direction == direction)
+                || lane.readers.iter().any(|reader| reader.direction == direction);
+            if passes && !topics.contains(&topic) {
+                let warning = format!(
+                    "no [[upstream.session]] has lane = {:?} and direction = \"{direction}\": records \
+                     of that direction stand aside until its device is there",
+                    lane.name
+                );
+                lines.warn(name(&topic), warning);
+            }
         }
     }
 }

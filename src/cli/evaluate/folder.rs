@@ -57,6 +57,28 @@ pub(super) fn list(dir: &Path) -> anyhow::Result<Found> {
     Ok(Found { people })
 }
 
+/// A kind of presentation and its people, each with the photos.
+pub(super) type Kind = (String, Vec<(String, Vec<PathBuf>)>);
+
+/// Lists the kinds of presentation: a folder for each, and in it a folder for each person.
+pub(super) fn kinds(dir: &Path) -> anyhow::Result<Vec<Kind>> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (mut kinds, mut photos) = (Vec::new(), 0);
+    for kind in entries(dir)?.0 {
+        let mut people = Vec::new();
+        for person in entries(&kind).with_context(|| kind.display().to_string())?.0 {
+            let files = entries(&person).with_context(|| person.display().to_string())?.1;
+            photos += files.len();
+            if photos > PHOTOS_MAX {
+                bail!("it holds more than {PHOTOS_MAX} photos: give a folder with fewer people");
+            }
+            people.push((name(&person), files));
+        }
+        kinds.push((name(&kind), people));
+    }
+    Ok(kinds)
+}
+
 /// Returns the folders and the files of a folder, sorted. Files that file managers create are left
 /// out.
 fn entries(dir: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {

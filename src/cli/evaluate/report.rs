@@ -33,7 +33,7 @@ struct Photo {
 
 /// A rate between 0 and 1; JSON has six decimals.
 #[derive(Clone, Copy)]
-struct Rate(f64);
+pub(super) struct Rate(f64);
 
 impl Serialize for Rate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -79,11 +79,11 @@ struct Gate {
     fnir_interval: Option<[Rate; 2]>,
 }
 
-fn rate(measured: &Measured) -> Option<Rate> {
+pub(super) fn rate(measured: &Measured) -> Option<Rate> {
     measured.rate().map(Rate)
 }
 
-fn interval(measured: &Measured) -> Option<[Rate; 2]> {
+pub(super) fn interval(measured: &Measured) -> Option<[Rate; 2]> {
     match measured {
         Measured::Rate { interval, .. } => Some(interval.map(Rate)),
         Measured::Needs(_) => None,
@@ -256,7 +256,7 @@ impl Report {
 }
 
 /// Returns a rate in percent with its interval, or what it needs.
-fn shown(rate: Option<Rate>, interval: Option<[Rate; 2]>, needs: &str) -> String {
+pub(super) fn shown(rate: Option<Rate>, interval: Option<[Rate; 2]>, needs: &str) -> String {
     let percent = |rate: Rate| format!("{:.2}", rate.0 * 100.0);
     match (rate, interval) {
         (Some(rate), Some([from, to])) => {

@@ -47,6 +47,7 @@ fn told(changed: &CardChanged) -> String {
     let done = match change {
         CardChange::Added => format!("{id} has the card"),
         CardChange::Removed => format!("{id} no longer has the card"),
+        CardChange::Code => format!("{id} has a code"),
         CardChange::Lost => format!("{id} lost the card, and it opens no entry:"),
     };
     let taken = match taken_as {

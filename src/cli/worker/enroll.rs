@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use super::{super::Context, file::photo};
+use super::{super::Context, file::photo, id_card};
 use crate::{
     control::Request,
     roster::{IdType, Particulars, Person, Terms, WorkerId},
@@ -20,11 +20,29 @@ use crate::{
 
 #[derive(Args)]
 pub(in crate::cli) struct EnrollArgs {
-    #[command(flatten)]
-    person: Person,
+    /// The worker's id at this site: 1 to 32 characters of A-Z, a-z, 0-9, -, _ and . An id is never
+    /// used again
+    #[arg(long)]
+    id: WorkerId,
+    /// The name, as it is in the ID document
+    #[arg(long, required_unless_present = "from_reader")]
+    name: Option<String>,
+    /// The team; timesheets are grouped by team
+    #[arg(long)]
+    team: String,
+    /// The labour contractor of the team
+    #[arg(long)]
+    contractor: String,
+    /// The worker's trade: steel fixer, carpenter
+    #[arg(long)]
+    trade: String,
     /// Number of the resident identity card, or of the document in --id-type; stored encrypted
-    #[arg(long, value_name = "NUMBER")]
-    id_number: String,
+    #[arg(long, value_name = "NUMBER", required_unless_present = "from_reader")]
+    id_number: Option<String>,
+    /// Read name, number, gender and birth date from the resident identity card on the reader at this
+    /// serial port of this machine
+    #[arg(long, value_name = "PORT")]
+    from_reader: Option<PathBuf>,
     /// A photo (JPEG, PNG, WebP, BMP or TIFF) that shows only this worker; at most five. Without
     /// --photo and --lane the worker has no face template: a guard must then use `gatehouse lane
     /// release --worker`
@@ -138,6 +156,16 @@ fn advise(done: &Enrolled) {
 pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::Result<()> {
     let (announced, photos) = read(&arguments.photo)?;
     let live = arguments.live.is_some();
+    let mut arguments = arguments;
+    if let Some(port) = arguments.from_reader.take() {
+        let card = id_card::read(port).await?;
+        let EnrollArgs { name, id_number, id_type, particulars, .. } = &mut arguments;
+        id_card::fill(&card, *id_type, (name, id_number), particulars)?;
+    }
+    let EnrollArgs { id, name, team, contractor, trade, id_number, .. } = arguments;
+    // clap requires both without a reader, and the reader's card has both.
+    let (name, id_number) = (name.unwrap_or_default(), id_number.unwrap_or_default());
+    let person = Person { id, name, team, contractor, trade };
     let enroll = Enroll {
         terms: arguments.terms,
         particulars: arguments.particulars,
@@ -149,7 +177,7 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
             .clone()
             .filter(|_| arguments.twin.allow_duplicate_face),
         reason: arguments.twin.reason,
-        ..Enroll::new(arguments.person, arguments.id_type, arguments.id_number)
+        ..Enroll::new(person, arguments.id_type, id_number)
     };
     let request = |confirmed| Request::Enroll(Box::new(Enroll { confirmed, ..enroll.clone() }));
     let done = ask(context, arguments.yes, request, &photos, live).await?;

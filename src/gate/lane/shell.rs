@@ -4,20 +4,23 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, Happening, LaneTask, Request};
+use super::{Done, Happening, LaneTask, Request, usual};
 use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
     gate::{
         Refusal,
-        claim::Presented,
-        passage::{Action, Answered, Event, Machine},
+        claim::{ManualRelease, Presented},
+        passage::{Action, Answered, DECISION_LIFE, Event, Machine},
     },
-    ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
-    roster,
+    ledger::{Actor, Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError, Via},
+    roster::{self, CodeRefused},
     store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
+
+/// The reason of a release by a guard's button, and its user.
+const BUTTON: &str = "guard_button";
 
 pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut LaneTask,
@@ -44,6 +47,23 @@ impl Shell<'_> {
                 None
             }
         }
+    }
+
+    /// Returns the request of a guard's button. I4: an old press is void.
+    pub(super) fn pressed(&self, event: &TurnstileEvent) -> Option<Event> {
+        let TurnstileEvent::Button { direction, at } = *event else { return None };
+        tracing::info!(lane = %self.lane.name, %direction, "the guard's button");
+        self.tell(|| Happening::of_turnstile(event));
+        let fresh = PassageId::random().map_err(|error| self.complain(error.to_string())).ok()?;
+        let user = BUTTON.to_owned();
+        let request = ManualRelease {
+            direction,
+            person: None,
+            reason: BUTTON.to_owned(),
+            by: Actor { uid: nix::unistd::geteuid().as_raw(), user, via: Via::Button },
+            void_after: Some(at + DECISION_LIFE),
+        };
+        Some(Event::Asked { request, fresh })
     }
 
     /// Tells the persons who watch the lane.
@@ -135,7 +155,7 @@ impl Shell<'_> {
         self.tell(|| Happening::of_action(&action));
         let lane = self.lane.name.clone();
         match action {
-            Action::Commit { passage, body, photo } => {
+            Action::Commit { passage, body, photo, code } => {
                 failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
                     Body::Grant(Grant { person, direction, evidence, .. }) => {
@@ -145,6 +165,7 @@ impl Shell<'_> {
                     _ => tracing::info!(%lane, %passage, "manual release"),
                 }
                 let photo_store = self.lane.photo_store.clone();
+                let judged = (self.lane.state.clone(), lane.clone());
                 let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
                     passage: passage.0,
                     worker: worker.as_str().to_owned(),
@@ -160,7 +181,14 @@ impl Shell<'_> {
                         }
                         Some(Done::Passage(Event::Committed { passage, result }))
                     },
-                    move |ledger, tx, stamp| decided(ledger, tx, stamp, body),
+                    move |ledger, tx, stamp| {
+                        if let Some(code) = code {
+                            roster::use_code(tx, code, stamp)?;
+                        }
+                        let (state, lane) = &judged;
+                        usual::add(tx, stamp, (state, lane), &body);
+                        decided(ledger, tx, stamp, body)
+                    },
                 );
                 None
             }
@@ -198,9 +226,13 @@ impl Shell<'_> {
                 None
             }
             Action::Answer { passage, answer } => {
-                if let Some(reply) = self.asked.remove(&passage) {
+                match (self.asked.remove(&passage), answer) {
                     // The client may have closed the connection; the release is recorded.
-                    let _ = reply.send(answer);
+                    (Some(reply), answer) => drop(reply.send(answer)),
+                    (None, Err(refusal)) => {
+                        tracing::warn!(%lane, %refusal, "the guard's button released nothing");
+                    }
+                    (None, Ok(_)) => {}
                 }
                 None
             }
@@ -280,12 +312,17 @@ impl Shell<'_> {
                 failpoint::at(format_args!("{kind}.written"));
                 Ok(worked)
             });
-            let result = written.await.map_err(|e: LedgerError| e.to_string());
+            let written = written.await;
+            // Another lane took the same code a moment ago: nothing has failed.
+            let taken = matches!(&written, Err(LedgerError::Code(CodeRefused::Used)));
+            let result = written.map_err(|e: LedgerError| e.to_string());
             match &result {
                 Ok(_) => failpoint::at(format_args!("{kind}.committed")),
                 Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
             }
-            state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            if !taken {
+                state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            }
             if let Some(done) = answer(result) {
                 // If the lane has ended, the next start closes the passage.
                 let _ = results.send(done).await;

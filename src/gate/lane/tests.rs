@@ -451,6 +451,8 @@ async fn a_card_from_a_reader_is_granted_in_the_ledger_and_released() {
         roster_version: 1,
         today: Day::NotBefore(None),
         photo: None,
+        code: None,
+        face: None,
     };
     let evidence = claim.evidence.clone();
     bench.presents.send(Presented::Claim(claim)).await.unwrap();

@@ -75,7 +75,7 @@ impl Machine {
         (taken, actions)
     }
 
-    pub(super) fn decide(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
+    pub(super) fn decide(&mut self, now: Monotonic, mut claim: Claim, fresh: PassageId) -> Decided {
         let (direction, captured) = (claim.direction, claim.captured);
         if let Ok(worker) = &claim.who
             && self.cooling.holds(now, &worker.person.id, (direction, claim.visit), captured)
@@ -92,7 +92,13 @@ impl Machine {
         }
         let (mode, training) = (self.mode, self.rules.require_training);
         let decision = claim.who.clone().and_then(|worker| {
-            policy::decide(&worker, direction, mode, claim.today, training).map(|()| worker)
+            policy::decide(&worker, direction, mode, claim.today, training)?;
+            let beside = claim.face.as_ref().map(|face| {
+                let seen = face.seen.as_ref().map(|(_, likeness)| *likeness);
+                policy::beside(face.rule, (direction, mode), seen)
+            });
+            claim.flags.extend(beside.transpose()?.flatten());
+            Ok(worker)
         });
         match decision {
             // A worker who stays has not walked yet, and may still walk late.
@@ -126,13 +132,14 @@ impl Machine {
             lane: self.rules.lane.clone(),
             direction: claim.direction,
             person,
-            evidence: claim.evidence,
+            evidence: claim.all_evidence(),
             flags: claim.flags,
             roster: claim.roster_version,
             photo: claim.photo.as_ref().map(|photo| photo.sha256),
         };
-        let (passage, body, photo) = (fresh, grant.into(), claim.photo);
-        (Taken::Granted, vec![Action::Commit { passage, body, photo }])
+        let (passage, body) = (fresh, grant.into());
+        let (photo, code) = (claim.photo, claim.code);
+        (Taken::Granted, vec![Action::Commit { passage, body, photo, code }])
     }
 
     /// Denies a claim. A repeated denial is recorded once. Denials without a worker have a budget;
@@ -150,8 +157,8 @@ impl Machine {
             lane: self.rules.lane.clone(),
             direction: claim.direction,
             reason: reason.to_string(),
+            evidence: claim.all_evidence(),
             person: claim.who.ok().map(|worker| worker.person.clone()),
-            evidence: claim.evidence,
             flags: Vec::new(),
         };
         (Taken::Denied(reason), vec![Action::Deny { body: denial.into() }])

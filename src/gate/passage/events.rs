@@ -12,7 +12,7 @@ use crate::{
         visit::FaceRules,
     },
     ledger::{Body, Detail, Flag, LaneMode, Outcome},
-    roster::WorkerId,
+    roster::{UsedCode, WorkerId},
     turnstile::{PassageId, Release, TurnstileEvent},
 };
 
@@ -68,6 +68,8 @@ pub enum Action {
         body: Body,
         /// For the photo store, after the commit of the cause.
         photo: Option<PassagePhoto>,
+        /// The code that is used up in the same commit.
+        code: Option<UsedCode>,
     },
     /// Record a denial.
     Deny {

@@ -9,11 +9,12 @@ use super::{
 use crate::{
     clock::Monotonic,
     gate::{
-        claim::{Claim, Sighting},
+        claim::{Beside, Claim, Sighting},
+        policy::Reason,
         visit::Verdict,
     },
     ledger::LaneMode,
-    turnstile::PassageId,
+    turnstile::{Direction, PassageId},
 };
 
 /// Timeout after which a face without a decision is denied, in at least [`UNDECIDED_LOOKS`] looks.
@@ -42,8 +43,16 @@ impl Machine {
         let named = sighting.sighted.named();
         let place = (sighting.direction, Some(sighting.visit));
         let cools = named.is_some_and(|id| self.cooling.holds(now, id, place, at));
+        // An exit is denied to no recognised worker, and a lane that stands open records each one.
+        let either = sighting.direction == Direction::Exit || self.mode == LaneMode::Free;
+        let beside = if either { Beside::NoOne } else { sighting.face.beside };
         let decided = match verdict {
             _ if cools => nothing(Taken::CoolingDown),
+            Verdict::Agreed(_) if beside == Beside::Briefly => nothing(Taken::Beside),
+            Verdict::Agreed(claim) if beside == Beside::Long => {
+                let claim = Claim { who: Err(Reason::SeveralFaces), photo: None, ..claim };
+                self.decide(now, claim, fresh)
+            }
             Verdict::Agreed(claim) => self.decide(now, claim, fresh),
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),

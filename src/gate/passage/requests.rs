@@ -55,6 +55,6 @@ impl Machine {
             evidence: vec![Evidence::Guard(request.by)],
             flags: Vec::new(),
         };
-        vec![Action::Commit { passage: fresh, body: release.into(), photo: None }]
+        vec![Action::Commit { passage: fresh, body: release.into(), photo: None, code: None }]
     }
 }

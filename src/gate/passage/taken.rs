@@ -26,6 +26,8 @@ pub enum Taken {
     },
     /// A worker was recognised a moment ago, and turns to walk.
     TurningAway,
+    /// Another face of like width is beside this one.
+    Beside,
     /// It is too old for a decision.
     Stale,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Taken {
             Taken::TurningAway => {
                 f.write_str("nothing: a worker was recognised within the last second")
             }
+            Taken::Beside => f.write_str("nothing yet: another face is beside this one"),
             Taken::Stale => write!(f, "nothing: older than {DECISION_LIFE:?}"),
         }
     }

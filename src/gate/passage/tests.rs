@@ -1,5 +1,6 @@
 //! The machine under generated orders of events.
 
+mod beside;
 mod claims;
 mod late;
 mod others;
@@ -301,7 +302,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 };
                 let captured = Monotonic::from_millis(now.as_millis() - age_ms);
                 let unlike = (who >= 2).then(|| "A".parse().unwrap());
-                let face = FaceSeen { width_px: 100.0, unlike };
+                let face = FaceSeen { width_px: 100.0, unlike, ..FaceSeen::default() };
                 let sighting = Sighting {
                     direction: direction(exit),
                     visit,

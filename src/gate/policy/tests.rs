@@ -50,3 +50,27 @@ fn i15_a_pending_worker_may_leave_and_may_not_enter() {
         assert_eq!(decided(Direction::Exit, mode), Ok(()));
     }
 }
+
+#[test]
+fn i15_a_face_beside_a_card_denies_only_an_entry_that_requires_it() {
+    use LaneMode::{Closed, Free, Normal};
+    use Likeness::{Like, Unclear, Unlike};
+    let flag = || Ok(Some(Flag::CARD_FACE_DIFFERS));
+    for direction in Direction::BOTH {
+        for mode in [Normal, Free, Closed] {
+            for seen in [None, Some(Like), Some(Unclear), Some(Unlike)] {
+                let at = |rule| beside(rule, (direction, mode), seen);
+                let noted = if seen == Some(Unlike) { flag() } else { Ok(None) };
+                assert_eq!(at(WithFace::Off), Ok(None));
+                assert_eq!(at(WithFace::Check), noted);
+                let denied = match seen {
+                    _ if direction == Direction::Exit || mode == Free => noted,
+                    Some(Like) => Ok(None),
+                    None => Err(Reason::FaceMissing),
+                    Some(Unclear | Unlike) => Err(Reason::CardFaceDiffers),
+                };
+                assert_eq!(at(WithFace::Require), denied, "{direction} {mode:?} {seen:?}");
+            }
+        }
+    }
+}

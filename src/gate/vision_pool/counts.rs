@@ -7,7 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Monotonic;
+use super::{CameraFeed, Lost, VisionPool, queue::Aside};
+use crate::{clock::Monotonic, vision::DecodeError};
 
 /// Maximum time between two frames with a face that belong together.
 const FACES_APART: Duration = Duration::from_secs(10);
@@ -20,8 +21,19 @@ pub struct FrameCounts(Mutex<Counted>);
 struct Counted {
     counts: SeenCounts,
     showing: Option<Showing>,
-    /// The same for faces that are too small, since the last large enough face.
-    showing_small: Option<Showing>,
+    /// The same for faces that were set aside for one reason, since the last face that was not.
+    showing_aside: Option<(Aside, Showing)>,
+    /// First and last of the latest frames that show nothing, for one reason.
+    blind: Option<(Blind, Showing)>,
+}
+
+/// Why a frame shows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blind {
+    /// It is black.
+    Black,
+    /// It is the same as all frames of the last half minute.
+    Frozen,
 }
 
 /// First and last of the latest frames with a face that belong together.
@@ -32,10 +44,20 @@ pub struct Showing {
 }
 
 impl Showing {
-    fn one_more(showing: Option<Showing>, at: Monotonic) -> Option<Showing> {
+    /// Adds a frame to frames that came for the same reason.
+    fn again<T: PartialEq + Copy>(
+        before: Option<(T, Showing)>,
+        why: T,
+        at: Monotonic,
+    ) -> (T, Showing) {
+        let before = before.filter(|(before, _)| *before == why).map(|(_, showing)| showing);
+        (why, Showing::one_more(before, at))
+    }
+
+    fn one_more(showing: Option<Showing>, at: Monotonic) -> Showing {
         let together = showing.filter(|s| at.since(s.last) <= FACES_APART);
         let Showing { first, last } = together.unwrap_or(Showing { first: at, last: at });
-        Some(Showing { first, last: last.max(at) })
+        Showing { first, last: last.max(at) }
     }
 }
 
@@ -60,6 +82,18 @@ pub struct SeenCounts {
     pub faces: u64,
     /// Frames whose faces were all smaller than `min_face_px`.
     pub too_small: u64,
+    /// Frames whose only large enough faces were cut off by the edge of the picture.
+    pub cut_off: u64,
+    /// Frames whose only large enough faces were outside the zone.
+    pub outside: u64,
+    /// Frames whose only large enough faces did not move for minutes: pictures on a wall.
+    pub fixed: u64,
+    /// Frames with two faces of like width in the zone.
+    pub beside: u64,
+    /// Frames not searched because they were black.
+    pub black: u64,
+    /// Frames not searched because they were the same as all frames of the last half minute.
+    pub frozen: u64,
     /// Frames set aside because their face was blurred, turned away, too dark or too bright. If no
     /// better frame came, the best of them was used.
     pub poor: u64,
@@ -88,15 +122,32 @@ impl FrameCounts {
     pub(super) fn face(&self, at: Monotonic) {
         let mut counted = self.counted();
         counted.counts.faces += 1;
-        counted.showing = Showing::one_more(counted.showing, at);
-        counted.showing_small = None;
+        counted.showing = Some(Showing::one_more(counted.showing, at));
+        counted.showing_aside = None;
     }
 
-    /// Counts a frame whose faces are all too small.
-    pub(super) fn small_face(&self, at: Monotonic) {
+    /// Counts a frame whose faces were all set aside, by the reason of the widest one.
+    pub(super) fn aside(&self, at: Monotonic, why: Aside) {
         let mut counted = self.counted();
-        counted.counts.too_small += 1;
-        counted.showing_small = Showing::one_more(counted.showing_small, at);
+        let counts = &mut counted.counts;
+        *match why {
+            Aside::TooSmall => &mut counts.too_small,
+            Aside::CutOff => &mut counts.cut_off,
+            Aside::Outside => &mut counts.outside,
+            Aside::Fixed => &mut counts.fixed,
+        } += 1;
+        counted.showing_aside = Some(Showing::again(counted.showing_aside, why, at));
+    }
+
+    /// Records whether a frame shows anything, and counts it if it does not.
+    pub(super) fn shows(&self, at: Monotonic, blind: Option<Blind>) {
+        let mut counted = self.counted();
+        match blind {
+            None => {}
+            Some(Blind::Black) => counted.counts.black += 1,
+            Some(Blind::Frozen) => counted.counts.frozen += 1,
+        }
+        counted.blind = blind.map(|why| Showing::again(counted.blind, why, at));
     }
 
     /// Returns the latest frames with a face that is large enough.
@@ -104,12 +155,44 @@ impl FrameCounts {
         self.counted().showing
     }
 
-    /// Returns the latest frames with faces that are too small; `None` after a large enough face.
-    pub fn showing_small(&self) -> Option<Showing> {
-        self.counted().showing_small
+    /// Returns the latest frames with faces that were set aside, and why; `None` after a face that
+    /// was not. Faces outside the zone are left out once a face was in it: they are why there is a
+    /// zone.
+    pub fn showing_aside(&self) -> Option<(Aside, Showing)> {
+        let counted = self.counted();
+        let meant = |(why, _): &(Aside, Showing)| match why {
+            Aside::TooSmall | Aside::CutOff => true,
+            Aside::Outside => counted.counts.faces == 0,
+            Aside::Fixed => false,
+        };
+        counted.showing_aside.filter(meant)
+    }
+
+    /// Returns the latest frames that show nothing, and why; `None` after a frame that does.
+    pub fn blind(&self) -> Option<(Blind, Showing)> {
+        self.counted().blind
     }
 
     pub fn counts(&self) -> SeenCounts {
         self.counted().counts
+    }
+}
+
+impl VisionPool {
+    /// Counts a frame by the reason why its search failed.
+    pub(super) fn lost(&self, feed: &CameraFeed, lost: Lost) {
+        match lost {
+            Lost::Decoding(DecodeError::TooLarge { .. }) => {
+                feed.seen.count(|seen| &mut seen.too_large);
+            }
+            Lost::Decoding(_) => drop(feed.seen.count(|seen| &mut seen.undecodable)),
+            Lost::Model(error) => {
+                // The error may repeat ten times a second for days; few of them are logged.
+                let times = feed.seen.count(|seen| &mut seen.failed);
+                if times.is_power_of_two() {
+                    tracing::error!(camera = %feed.name, %error, times, "a model failed on a frame");
+                }
+            }
+        }
     }
 }

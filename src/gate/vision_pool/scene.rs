@@ -5,8 +5,9 @@
 
 use super::{CameraFeed, VisionPool, Watch};
 use crate::{
+    gate::claim::PassagePhoto,
     roster::{Day, Worker},
-    store::photo_store::SceneMaker,
+    store::photo_store::{self, SceneMaker},
     vision::{self, Face, SCENE_LONGEST_SIDE, View},
 };
 
@@ -18,19 +19,24 @@ pub(super) struct Due<'a> {
 }
 
 impl VisionPool {
-    /// Returns whether a sighting of this worker needs a scene: it can lead to a grant, and a
-    /// platform may have the photo.
-    pub(super) fn needs_scene(
+    /// Promises the scene of a sighting with a photo, if it can lead to a grant and a platform may have
+    /// the photo.
+    pub(super) fn promise_scene(
         &self,
         feed: &CameraFeed,
         watch: &Watch,
-        worker: &Worker,
+        photo: Option<&mut PassagePhoto>,
+        worker: Option<&Worker>,
         today: Day,
-    ) -> bool {
-        let under_way = &feed.passing.borrow()[feed.direction as usize];
-        under_way.as_ref() != Some(&worker.person.id)
+    ) -> Option<SceneMaker> {
+        let (photo, worker) = photo.zip(worker)?;
+        let under_way = feed.passing.borrow()[feed.direction as usize].clone();
+        let needed = under_way.as_ref() != Some(&worker.person.id)
             && watch.visits.settled(self.rules.frames_to_agree)
-            && self.scenes_for.iter().any(|upstream| worker.photo_may_go_to(upstream, today))
+            && self.scenes_for.iter().any(|upstream| worker.photo_may_go_to(upstream, today));
+        let (maker, made) = needed.then(photo_store::scene)?;
+        photo.scene = Some(made);
+        Some(maker)
     }
 
     /// Makes a scene. There is none if the frame cannot be searched for other faces (I5).

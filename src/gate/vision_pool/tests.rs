@@ -1,5 +1,6 @@
 //! The vision workers, step by step on a clock that the test moves, with the real models.
 
+mod queue;
 mod scenes;
 
 use std::{path::Path, sync::OnceLock};
@@ -75,7 +76,9 @@ fn gate(cameras: usize) -> Gate {
         slot: Arc::new(Slot::new(wakeup.clone())),
         lane: lane.clone(),
         passing: passing.subscribe(),
+        face: Default::default(),
         seen: Arc::default(),
+        zone: Zone::default(),
         turn: Mutex::default(),
     });
     let text = || "x".to_owned();
@@ -311,12 +314,13 @@ fn faces_that_are_too_small_are_counted_separately() {
     assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_none());
     let seen = gate.vision_pool.feeds[0].seen.clone();
     assert_eq!((seen.showing(), gate.seen(0).too_small), (None, 2));
-    let small = seen.showing_small().unwrap();
+    let (why, small) = seen.showing_aside().unwrap();
+    assert_eq!(why, Aside::TooSmall);
     assert_eq!((small.first, small.last), (first, gate.clock.monotonic()));
     gate.vision_pool.rules.min_face_px = 48.0;
     gate.clock.advance(Duration::from_secs(2));
     gate.frame(&scene(Some("person_a_1.jpg")));
-    assert_eq!(seen.showing_small(), None);
+    assert_eq!(seen.showing_aside(), None);
     assert_eq!(seen.showing().unwrap().last, gate.clock.monotonic());
     // Faces that are further apart do not belong together.
     gate.clock.advance(Duration::from_secs(11));

@@ -20,10 +20,12 @@ use crate::{
     config::MatchThreshold,
     gate::{
         pace::{GAP, Pace},
+        vision_pool::{judged::Judged, queue::ALIKE},
         visit::Agreement,
     },
+    ledger::Presentation,
     roster::WorkerId,
-    vision::{Aligned, Face, Quality, Rect, Template},
+    vision::{Aligned, Face, Quality, Rect, Surroundings, Template},
 };
 
 /// Minimum factor between a camera's pause and the interval before it. A camera has paused if it
@@ -38,12 +40,10 @@ const AGAIN_NAMED: Duration = Duration::from_millis(500);
 const AGAIN_UNNAMED: Duration = Duration::from_millis(200);
 /// Minimum similarity (cosine) of two good looks at one person. The roster's threshold is never
 /// below 0.3 either.
-pub(super) const UNLIKE: f32 = 0.3;
+pub const UNLIKE: f32 = 0.3;
 /// Maximum number of a visit's templates that are kept for comparison: the first good one and the
 /// last ones.
 const KEPT: usize = 3;
-/// Minimum factor of width by which a face in front replaces the followed face.
-const IN_FRONT: f32 = 1.3;
 /// Maximum growth of a face's width from one look to the next: the first factor, times the second
 /// factor for each second between them, and at most the third. At 1.5 m/s the way from 2 m to 0.5 m
 /// takes a second and makes a face four times as wide.
@@ -84,6 +84,7 @@ struct Visit {
     kept: Vec<Template>,
     /// Agreement of the latest embeddings.
     agreement: Agreement,
+    judged: Judged,
 }
 
 /// A face in one frame.
@@ -128,7 +129,7 @@ impl Visits {
         };
         let goes_on = |face: &&Face| self.current.as_ref().is_some_and(|v| v.reaches(at, face));
         let followed = faces.iter().filter(goes_on).max_by(wider);
-        match followed.filter(|followed| followed.bbox.w * IN_FRONT >= widest.bbox.w) {
+        match followed.filter(|followed| followed.bbox.w * ALIKE >= widest.bbox.w) {
             Some(followed) => {
                 if let Some(visit) = &mut self.current {
                     visit.bbox = followed.bbox;
@@ -165,6 +166,7 @@ impl Visits {
             embedded: None,
             kept: Vec::new(),
             agreement: Agreement::default(),
+            judged: Judged::default(),
         });
     }
 
@@ -231,6 +233,15 @@ impl Visits {
         let mut alike = kept.filter(|kept| kept.cosine(look) >= same.cosine()).peekable();
         alike.peek()?;
         Template::mean(alike.chain([look]))
+    }
+
+    /// Adds a look to the judgement on a living face of the current visit, and returns it.
+    pub(super) fn judge(
+        &mut self,
+        score: Option<f32>,
+        surroundings: Option<Surroundings>,
+    ) -> Option<Presentation> {
+        self.current.as_mut()?.judged.look(score, surroundings)
     }
 
     /// Records an embedded look. Returns the number of its visit.

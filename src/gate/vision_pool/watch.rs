@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::visit::Visits;
+use super::{counts::Blind, queue::Queue, visit::Visits};
 use crate::{
     camera::Frame,
     clock::Monotonic,
@@ -22,6 +22,11 @@ const EARLY: Duration = Duration::from_millis(40);
 const AFTER_A_FACE: Duration = Duration::from_secs(2);
 /// Maximum interval between two searches.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
+/// Time with the same thumbnail after which a camera's picture is frozen. The noise of a sensor
+/// changes some of its pixels in each frame.
+const FROZEN_AFTER: Duration = Duration::from_secs(30);
+/// Maximum grey level of a black picture. Video has 16 for black.
+const BLACK: u8 = 32;
 /// Interval between two searches of a settled visit.
 const SEARCH_SETTLED_EVERY: Duration = Duration::from_millis(200);
 
@@ -30,6 +35,9 @@ const SEARCH_SETTLED_EVERY: Duration = Duration::from_millis(200);
 pub struct Watch {
     motion: Motion,
     pub(super) visits: Visits,
+    pub(super) queue: Queue,
+    /// The latest thumbnail, and since when it is the same.
+    thumbnail: Option<(Luma, Monotonic)>,
     /// A frame that waits for a search.
     pub(super) waiting: Option<Frame>,
     /// Time of the next glance if glances were spaced evenly.
@@ -50,6 +58,8 @@ pub(super) enum Glance {
     Search,
     Unchanged,
     Settled,
+    /// The frame shows nothing.
+    Blind(Blind),
 }
 
 impl Watch {
@@ -61,6 +71,9 @@ impl Watch {
     pub(super) fn glance(&mut self, frame: Monotonic, luma: &Luma, frames_to_agree: u32) -> Glance {
         let lately = self.face.is_some_and(|at| frame.since(at) <= AFTER_A_FACE);
         let moves = self.motion.moves(luma, frame, !lately);
+        if let Some(blind) = self.blind(frame, luma) {
+            return Glance::Blind(blind);
+        }
         let since = self.searched.map(|at| frame.since(at));
         let settled = self.face_there && self.visits.settled(frames_to_agree);
         if settled && since.is_some_and(|since| since < SEARCH_SETTLED_EVERY) {
@@ -69,6 +82,16 @@ impl Watch {
             Glance::Search
         } else {
             Glance::Unchanged
+        }
+    }
+
+    fn blind(&mut self, frame: Monotonic, luma: &Luma) -> Option<Blind> {
+        let same = self.thumbnail.take_if(|(thumbnail, _)| thumbnail == luma);
+        let (_, since) = self.thumbnail.insert(same.unwrap_or_else(|| (luma.clone(), frame)));
+        if luma.values.iter().all(|value| *value <= BLACK) {
+            Some(Blind::Black)
+        } else {
+            (frame.since(*since) >= FROZEN_AFTER).then_some(Blind::Frozen)
         }
     }
 

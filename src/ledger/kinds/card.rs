@@ -1,4 +1,4 @@
-//! A card was given to a worker, taken back, or lost.
+//! A card was given to a worker, taken back, or lost, or a code was made.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct Card {
     pub worker: WorkerId,
     pub what: CardChange,
-    /// The keyed hash of the card's number, as in the evidence of a passage.
+    /// The keyed hash of the card's number, or the hash of the code, as in the evidence of a passage.
     #[serde(with = "serde_bytes")]
     pub commitment: [u8; 32],
     pub by: Actor,

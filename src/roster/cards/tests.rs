@@ -90,6 +90,7 @@ fn a_card_is_one_workers_and_a_worker_has_three() {
     assert!(lost.contains("who lost it"), "{lost}");
     let tx = site.connection.transaction().unwrap();
     let shown = cards(&tx, &site.sealer, &"W001".parse().unwrap()).unwrap();
+    let shown: Vec<_> = shown.into_iter().map(OwnCard::in_full).collect();
     let mut seen: Vec<_> = shown.iter().map(|card| (&card.number[..10], card.lost)).collect();
     seen.sort();
     let of = |n: u32, lost| (format!("000000{n}"), lost);

@@ -69,7 +69,7 @@ fn shown(changes: &[Change]) -> Vec<String> {
 #[test]
 fn each_entry_gives_the_old_and_the_new_value_of_each_change() {
     let identity = Identity::checked(IdType::Resident, ID, Particulars::default(), None).unwrap();
-    let mut past = Past::new(Some(identity.clone()));
+    let mut past = Past::new(Some(identity.clone()), &[]);
     let mut next = |body: Body| shown(&past.next(&stored(body)));
     assert_eq!(
         next(enrolment(&identity)),
@@ -126,7 +126,7 @@ fn each_entry_gives_the_old_and_the_new_value_of_each_change() {
 #[test]
 fn a_consent_shows_its_form_and_a_withdrawal_its_day() {
     let identity = Identity::checked(IdType::Resident, ID, Particulars::default(), None).unwrap();
-    let mut past = Past::new(Some(identity.clone()));
+    let mut past = Past::new(Some(identity.clone()), &[]);
     let erased = Some(Erased { templates: 2, photos: 2 });
     let change = |purpose: &str, what, form: Option<&str>, erased| {
         let (worker, purpose) = ("W001".parse().unwrap(), purpose.parse().unwrap());
@@ -168,7 +168,7 @@ fn an_erasure_long_after_the_last_day_shows_what_is_gone() {
     let erased = Erased { templates: 3, photos: 3 };
     let (worker, valid_until) = ("W001".parse().unwrap(), date(2026, 10, 31));
     let erasure = Erasure { worker, erased, valid_until, kept_days: 90 };
-    let changes = Past::new(None).next(&stored(erasure));
+    let changes = Past::new(None, &[]).next(&stored(erasure));
     assert_eq!(shown(&changes), ["photos null \"erased\"", "templates 3 0"]);
 }
 
@@ -181,7 +181,7 @@ fn the_last_change_of_the_phone_number_shows_the_present_one_masked() {
         stored(Amendment { particulars, ..amendment("x", Terms::default()) })
     };
     let entries = [stored(enrolment(&identity)), changed(&["phone"]), changed(&["phone"])];
-    let changes = |entries: &[Stored]| Past::new(Some(identity.clone())).all(entries.iter());
+    let changes = |entries: &[Stored]| Past::new(Some(identity.clone()), &[]).all(entries.iter());
     let all = changes(&entries);
     assert_eq!(shown(&all[1]).last().unwrap(), "phone \"***\" \"***\"");
     assert_eq!(shown(&all[2]), ["phone \"***\" \"*******9000\""]);
@@ -189,7 +189,7 @@ fn the_last_change_of_the_phone_number_shows_the_present_one_masked() {
 
 #[test]
 fn without_the_earlier_entries_the_old_values_are_unknown() {
-    let mut past = Past::new(None);
+    let mut past = Past::new(None, &[]);
     let mut next = |body: Body| shown(&past.next(&stored(body)));
     let first = next(amendment("木工班", Terms::default()).into());
     assert_eq!(first[1], "team \"?\" \"木工班\"");

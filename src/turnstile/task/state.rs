@@ -348,6 +348,10 @@ impl TaskState {
         self.say(TurnstileEvent::Passed { direction, at: self.clock.monotonic() });
     }
 
+    pub fn pressed(&mut self, direction: Direction) {
+        self.say(TurnstileEvent::Button { direction, at: self.clock.monotonic() });
+    }
+
     fn say(&mut self, event: TurnstileEvent) {
         if self.outgoing.len() >= HELD_BACK {
             self.lose(&event);

@@ -24,8 +24,9 @@ use crate::{
         link::{Asked, Incoming, LinkError},
         profiles::{Parcel, Verdict},
         rows::{Maker, PageRead, Row, RowMade, Rows},
+        state::Without,
         tls::Safety,
-        wire::{Wire, WireError},
+        wire::{Kept, Wire, WireError},
     },
 };
 
@@ -37,7 +38,7 @@ const INQUIRIES: std::ops::RangeInclusive<Duration> =
 /// Maximum length of a platform's words, in characters.
 const WORDS: usize = 300;
 /// Maximum number of commands that wait for the task that runs them.
-const HEARD: usize = 16_384;
+const HEARD: usize = 1024;
 /// Maximum size of the rows of a call, if it has several.
 const CALL_BYTES: usize = 512 << 10;
 /// Interval between attempts to make the rows for which the gateway lacked something. A clock that
@@ -54,7 +55,7 @@ enum Done {
     Rows(Vec<(u16, u64)>, Result<Vec<Verdict>, WireError>),
     Earlier((String, u64), Result<Vec<Verdict>, WireError>),
     Inquiry(String, Result<Option<Verdict>, WireError>),
-    Upkeep(Result<Vec<Vec<u8>>, WireError>),
+    Upkeep(Result<Kept, WireError>),
 }
 
 /// Rows of one call that the platform has not judged.
@@ -81,6 +82,8 @@ pub(super) struct Session<'a> {
     /// Interval between looks at what is due without a row.
     tick: Duration,
     heard: VecDeque<Vec<u8>>,
+    /// The answer to the command that is being carried out. The next command waits for it.
+    answered: Option<oneshot::Receiver<Vec<u8>>>,
     /// No record of a database that was set aside is left to send.
     earlier_rests: bool,
 }
@@ -105,6 +108,7 @@ impl<'a> Session<'a> {
             upkeep_due: false,
             tick,
             heard: VecDeque::new(),
+            answered: None,
             earlier_rests: false,
         }
     }
@@ -169,7 +173,6 @@ impl<'a> Session<'a> {
                 self.rows.strike();
             }
             let unstruck = self.rows.striking.is_none() && self.rows.has_to_strike();
-            let reserved = context.commands.reserve();
             tokio::select! {
                 _ = context.cancel.cancelled() => return Ok(()),
                 Some((wire, done)) = OptionFuture::from(self.running.as_mut()) => {
@@ -188,7 +191,13 @@ impl<'a> Session<'a> {
                 Some(Asked::Again { from, to }) = asked.recv() => {
                     self.rows.delivery.again(from, to);
                 }
-                Ok(_) = reserved, if !self.heard.is_empty() => {}
+                Some(answer) = OptionFuture::from(self.answered.as_mut()) => {
+                    self.answered = None;
+                    // It says that records may go for which something was lacking.
+                    if answer.is_ok_and(|answer| !answer.is_empty()) {
+                        self.rows.retry_lacking().await?;
+                    }
+                }
                 changed = commits.changed() => match changed {
                     Ok(()) => self.rows.delivery.committed(),
                     Err(_) => return Ok(()),
@@ -349,14 +358,9 @@ impl<'a> Session<'a> {
                 let answer = answer.map_err(|error| self.failed(error))?;
                 self.answered(serial, answer).await
             }
-            Done::Upkeep(heard) => {
-                let heard = heard.map_err(|error| self.failed(error))?;
-                let room = HEARD.saturating_sub(self.heard.len());
-                let refused = heard.len().saturating_sub(room) as u64;
-                self.heard.extend(heard.into_iter().take(room));
-                if refused > 0 {
-                    self.rows.state.send_modify(|s| s.commands_refused += refused);
-                }
+            Done::Upkeep(kept) => {
+                let kept = kept.map_err(|error| self.failed(error))?;
+                self.kept(kept);
                 Ok(())
             }
             Done::Earlier(progress, verdicts) => {
@@ -530,25 +534,61 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hands commands to the task that runs them, as far as it has room.
-    fn pass_on(&mut self) {
-        while let Some(payload) = self.heard.front() {
-            let context = self.rows.context;
-            let held = context.memory.try_hold(2 * payload.len());
-            let Some((held, place)) = held.zip(context.commands.try_reserve().ok()) else { return };
-            let Some(payload) = self.heard.pop_front() else { return };
-            place.send(Incoming {
-                upstream: self.rows.upstream.name.clone(),
-                profile: self.rows.profile.clone(),
-                authority: self.authority.clone(),
-                payload,
-                held,
-                received: context.clock.monotonic(),
-                // The platform awaits no reply.
-                answer: oneshot::channel().0,
-            });
-            self.rows.state.send_modify(|s| s.commands += 1);
+    /// Takes in what came without a row.
+    fn kept(&mut self, kept: Kept) {
+        let Kept { commands, unreadable, note, down, came_back } = kept;
+        let room = HEARD.saturating_sub(self.heard.len());
+        let refused = commands.len().saturating_sub(room) as u64;
+        self.heard.extend(commands.into_iter().take(room));
+        if came_back {
+            self.rows.delivery.offer_refused();
         }
+        let now = self.rows.context.clock.monotonic();
+        self.rows.state.send_if_modified(|s| {
+            let since =
+                |what: &str| s.sessions_down.iter().find(|d| d.what == what).map(|d| d.since);
+            let down: Vec<Without> = down
+                .into_iter()
+                .map(|(what, why)| Without { since: since(&what).unwrap_or(now), what, why })
+                .collect();
+            let changed = s.sessions_down != down || unreadable > 0 || refused > 0;
+            s.sessions_down = down;
+            s.unreadable += unreadable;
+            s.commands_refused += refused;
+            changed
+        });
+        if unreadable > 0 {
+            let entries = crate::words::counted(unreadable, "entry");
+            self.trouble(format!(
+                "{entries} of the platform's list are illegible and were passed over"
+            ));
+        }
+        if let Some(note) = note {
+            self.trouble(note);
+        }
+    }
+
+    /// Hands the next command to the task that runs them, if the one before is answered. While
+    /// there is no room, it waits for the next look.
+    fn pass_on(&mut self) {
+        let context = self.rows.context;
+        let Some(payload) = self.heard.front().filter(|_| self.answered.is_none()) else { return };
+        let held = context.memory.try_hold(2 * payload.len());
+        let Some((held, place)) = held.zip(context.commands.try_reserve().ok()) else { return };
+        let Some(payload) = self.heard.pop_front() else { return };
+        // The platform awaits no reply. The answer is for this link.
+        let (answer, answered) = oneshot::channel();
+        self.answered = Some(answered);
+        place.send(Incoming {
+            upstream: self.rows.upstream.name.clone(),
+            profile: self.rows.profile.clone(),
+            authority: self.authority.clone(),
+            payload,
+            held,
+            received: context.clock.monotonic(),
+            answer,
+        });
+        self.rows.state.send_modify(|s| s.commands += 1);
     }
 
     /// Reads the next records of a database that was set aside.

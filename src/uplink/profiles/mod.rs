@@ -12,6 +12,7 @@ pub mod national;
 pub mod native;
 pub mod profile;
 pub mod talk;
+pub mod tcp843;
 
 use std::sync::Arc;
 
@@ -33,6 +34,7 @@ const PROFILES: &[Registered] = &[
     registered::<native::Native>(),
     registered::<face_terminal::FaceTerminal>(),
     registered::<national::National>(),
+    registered::<tcp843::Tcp843>(),
 ];
 
 /// A profile in the list.

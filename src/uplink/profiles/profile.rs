@@ -98,7 +98,7 @@ pub trait Profile: Send + Sync {
         None
     }
 
-    /// Makes the message that the gateway has come online. It goes first over each connection, and
+    /// Makes the message that the gateway has come online. It goes at the begin of a connection, and
     /// with each heartbeat until the platform answers it ([`Heard::Welcome`]).
     fn greeting(&self, _online: &Online) -> Made {
         Ok(None)
@@ -171,7 +171,14 @@ pub trait Profile: Send + Sync {
         Err(NoCommand::new(None, "not_supported", "this platform gives no commands"))
     }
 
-    /// Returns the payload of the reply to a command.
+    /// Whether its commands may be lists of workers with their numbers at the platform. The gateway
+    /// asked for them itself.
+    fn lists_workers(&self) -> bool {
+        false
+    }
+
+    /// Returns the payload of the reply to a command. To a platform that answers each call nothing is
+    /// sent: a payload that is not empty says that records may go which lacked something.
     fn answer(&self, _reply: &Value) -> Vec<u8> {
         Vec::new()
     }

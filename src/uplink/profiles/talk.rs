@@ -1,6 +1,6 @@
 //! What a profile says to a platform that answers each call, over HTTPS or TCP. Pure.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -104,6 +104,9 @@ pub trait Sessions: Send + Sync {
 
     /// Begins the session of a topic.
     fn session(&self, topic: &str) -> Box<dyn Dialogue>;
+
+    /// Returns the timeout for an answer.
+    fn answers_within(&self) -> Duration;
 }
 
 /// What comes of the bytes of a session.
@@ -111,16 +114,24 @@ pub trait Sessions: Send + Sync {
 pub enum Said {
     /// The platform accepted the login. Rows may go.
     Ready,
+    /// The platform refused the login, in its words.
+    LoginRefused(String),
     /// The verdict on the row that was sent last.
     Verdict(Verdict),
     /// The platform answered something else, such as a heartbeat.
     Answer,
     /// A command, for [`Profile::command`](super::Profile::command).
     Command(Vec<u8>),
+    /// Number of illegible entries of a list, which were passed over.
+    Unreadable(u64),
+    /// What the platform did not do, in words for a person.
+    Note(String),
+    /// The platform wants a new session, in its words.
+    Over(String),
 }
 
 /// One session over TCP, without its socket.
-pub trait Dialogue: Send {
+pub trait Dialogue: Send + Sync {
     /// Returns the bytes that open the session.
     fn begin(&mut self, moment: &Moment) -> Vec<u8>;
 

@@ -1,7 +1,14 @@
 //! Claims of a reader: a card.
 
 use super::*;
-use crate::{gate::claim::Claim, ledger::CardEvidence};
+use crate::{
+    gate::{
+        claim::{Claim, FaceBeside},
+        policy::Likeness,
+    },
+    ledger::{CardEvidence, Denial},
+    reader::WithFace,
+};
 
 fn card_of(id: &str, at: u64) -> Claim {
     let card = CardEvidence { reader: "north".into(), commitment: [id.as_bytes()[0]; 32] };
@@ -15,6 +22,8 @@ fn card_of(id: &str, at: u64) -> Claim {
         roster_version: 7,
         today: Day::Today(jiff::civil::date(2026, 11, 22)),
         photo: None,
+        code: None,
+        face: None,
     }
 }
 
@@ -328,4 +337,63 @@ fn i15_a_card_that_led_to_no_passage_is_granted_again_while_it_stays_there() {
         matches!(&lay(&mut machine, card_of("A", *at), *at)[..], [Action::Commit { .. }])
     });
     assert_eq!(grants.count(), 1);
+}
+
+/// The card of a worker, beside a face that is not the worker's.
+fn beside_another(rule: WithFace, direction: Direction, score: f32, at: u64) -> Claim {
+    let face = Evidence::of_face(Score::of(score), Score::of(0.5), "sface");
+    let seen = face.face().cloned().map(|face| (face, Likeness::Unlike));
+    Claim { direction, face: Some(FaceBeside { rule, seen }), ..card_of("A", at) }
+}
+
+#[test]
+fn a_face_that_differs_is_recorded_beside_the_card_and_decides_nothing() {
+    for (rule, direction) in [
+        (WithFace::Check, Direction::Entry),
+        (WithFace::Check, Direction::Exit),
+        (WithFace::Require, Direction::Exit),
+    ] {
+        let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+        let actions = lay(&mut machine, beside_another(rule, direction, 0.1234, 0), 1);
+        let [Action::Commit { body: Body::Grant(grant), .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(grant.flags, [Flag::CARD_FACE_DIFFERS]);
+        let [Evidence::Card(_), Evidence::Face(face)] = &grant.evidence[..] else {
+            panic!("{:?}", grant.evidence)
+        };
+        assert_eq!(face.score, Score::of(0.1234));
+        // The scores differ from one reading to the next, and the card is the same one.
+        let again = lay(&mut machine, beside_another(rule, direction, 0.2, 500), 2);
+        assert_eq!(again, []);
+        assert_eq!(machine.taken, Some(Taken::CoolingDown));
+    }
+}
+
+#[test]
+fn a_card_that_needs_the_face_is_denied_once_beside_another_and_opens_beside_the_workers() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    for (score, at) in [(0.1, 0), (0.2, 600)] {
+        let claim = beside_another(WithFace::Require, Direction::Entry, score, at);
+        let actions = lay(&mut machine, claim, at + 1);
+        if at > 0 {
+            assert_eq!(actions, []);
+            continue;
+        }
+        let [Action::Deny { body: Body::Denial(Denial { reason, person, evidence, .. }) }] =
+            &actions[..]
+        else {
+            panic!("{actions:?}")
+        };
+        assert_eq!((&reason[..], person.is_some()), ("card_face_differs", true));
+        assert!(matches!(evidence[..], [Evidence::Card(_), Evidence::Face(_)]), "{evidence:?}");
+    }
+    let mut claim = beside_another(WithFace::Require, Direction::Entry, 0.8, 1200);
+    let seen = claim.face.as_mut().and_then(|face| face.seen.as_mut());
+    seen.unwrap().1 = Likeness::Like;
+    let actions = lay(&mut machine, claim, 9);
+    assert!(
+        matches!(&actions[..], [Action::Commit { body: Body::Grant(grant), .. }] if grant.flags.is_empty()),
+        "{actions:?}"
+    );
 }

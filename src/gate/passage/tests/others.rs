@@ -44,7 +44,7 @@ impl Bench {
         unlike: bool,
     ) -> Vec<Action> {
         let unlike = unlike.then(|| "A".parse().unwrap());
-        let face = FaceSeen { width_px, unlike };
+        let face = FaceSeen { width_px, unlike, ..FaceSeen::default() };
         let direction = self.direction;
         let sighting = Sighting { direction, visit, face, ..sighting(at(ms), sighted) };
         self.machine.handle(at(ms), presented(sighting, passage_id(ms)))

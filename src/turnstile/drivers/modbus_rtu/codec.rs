@@ -86,7 +86,7 @@ impl Ask {
                 "the board does not switch single relays (FC05): use another board"
             }
             (Ask::Inputs { .. }, 2) => {
-                "the board has no such input: change passage_input or fire_input (numbers count \
+                "the board has no such input: change passage_input, fire_input or guard_button (numbers count \
                  from 0, many manuals count from 1)"
             }
             (_, 2) => {

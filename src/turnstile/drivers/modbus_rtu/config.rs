@@ -17,6 +17,8 @@ pub struct ModbusRtu {
     pub passage_input: Option<[u16; 2]>,
     /// A discrete input that is on while there is a fire alarm.
     pub fire_input: Option<u16>,
+    /// The discrete inputs of a guard's buttons, in the order of the coils.
+    pub guard_button: [Option<u16>; 2],
     /// Time for which a release holds its coil on: 50 ms to 10 s, and at most `pass_within`.
     pub pulse: Duration,
 }
@@ -30,14 +32,27 @@ impl ModbusRtu {
             release_coil: [0, 1],
             passage_input: Some([0, 1]),
             fire_input: None,
+            guard_button: [None; 2],
             pulse: Duration::from_millis(500),
         }
     }
 }
 
+/// The keys of the guard's buttons.
+const BUTTONS: [&str; 2] = ["guard_button_entry", "guard_button_exit"];
+
 impl Settings for ModbusRtu {
-    const KEYS: &[&str] =
-        &["port", "baud", "address", "release_coil", "passage_input", "pulse_ms", "fire_input"];
+    const KEYS: &[&str] = &[
+        "port",
+        "baud",
+        "address",
+        "release_coil",
+        "passage_input",
+        "pulse_ms",
+        "fire_input",
+        "guard_button_entry",
+        "guard_button_exit",
+    ];
 
     fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
         let line = keys.line()?;
@@ -47,6 +62,10 @@ impl Settings for ModbusRtu {
             release_coil: keys.pair("release_coil")?.unwrap_or(usual.release_coil),
             passage_input: keys.pair_or_none("passage_input")?.unwrap_or(usual.passage_input),
             fire_input: keys.whole::<_, 0, 65_535>("fire_input")?,
+            guard_button: [
+                keys.whole::<_, 0, 65_535>(BUTTONS[0])?,
+                keys.whole::<_, 0, 65_535>(BUTTONS[1])?,
+            ],
             pulse: pulse_ms.map_or(usual.pulse, Duration::from_millis),
             ..usual
         };
@@ -54,6 +73,17 @@ impl Settings for ModbusRtu {
             let message = "is longer than pass_within_s, so the arm would stay open for the next \
                            person; shorten it";
             return wrong("pulse_ms", message);
+        }
+        let mut taken: Vec<u16> = board.passage_input.into_iter().flatten().collect();
+        taken.extend(board.fire_input);
+        for (key, button) in BUTTONS.into_iter().zip(board.guard_button) {
+            let Some(button) = button else { continue };
+            if taken.contains(&button) {
+                let message =
+                    format!("{button} is already another input's number; use a spare input");
+                return wrong(key, message);
+            }
+            taken.push(button);
         }
         match board.fire_input {
             Some(fire) if board.passage_input.is_some_and(|inputs| inputs.contains(&fire)) => {

@@ -2,7 +2,7 @@
 //!
 //! Each direction has a coil and a discrete input. A coil that is on releases its direction; a
 //! release switches it on for one pulse. An input is on while a person is in the passage sensor. A
-//! further input, if configured, is on while there is a fire alarm.
+//! further input, if configured, is on while there is a fire alarm, and others are a guard's buttons.
 //!
 //! **A late answer is never taken for the next request's.** RTU answers carry no number, so a
 //! request without a valid answer ends the session (`bus`). The next session waits for a quiet line
@@ -75,9 +75,19 @@ pub struct ModbusTurnstile {
     coils: [Coil; 2],
     /// `None` until the first poll of a connection.
     sensors: Option<[Sensor; 2]>,
+    /// The guard's buttons, likewise.
+    buttons: Option<[Sensor; 2]>,
     held: bool,
     /// When the coils are read back next.
     read_back_at: Monotonic,
+}
+
+/// The levels of the inputs at a poll.
+#[derive(Debug, Default)]
+struct Inputs {
+    passages: Option<[bool; 2]>,
+    fire: Option<bool>,
+    buttons: [bool; 2],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -194,14 +204,14 @@ impl ModbusTurnstile {
     }
 
     /// Reads these bits. One request reads all bits within [`BITS`] of its first one.
-    async fn read<const N: usize>(
+    async fn read(
         &mut self,
-        wanted: [u16; N],
+        wanted: &[u16],
         ask: fn(u16, u8) -> Ask,
-    ) -> Result<[bool; N], TurnstileError> {
-        let mut sorted = wanted;
+    ) -> Result<Vec<bool>, TurnstileError> {
+        let mut sorted = wanted.to_vec();
         sorted.sort_unstable();
-        let mut bits = [false; N];
+        let mut bits = vec![false; wanted.len()];
         let mut rest = sorted.as_slice();
         while let Some(first) = rest.first().copied() {
             let near = rest.iter().take_while(|number| **number - first < BITS.into());
@@ -212,8 +222,8 @@ impl ModbusTurnstile {
                 return Err(self.session.garbled("no bits".to_owned()));
             };
             for (bit, number) in bits.iter_mut().zip(wanted) {
-                if group.contains(&number) {
-                    *bit = word >> (number - first) & 1 == 1;
+                if group.contains(number) {
+                    *bit = word >> (*number - first) & 1 == 1;
                 }
             }
             rest = later;
@@ -222,7 +232,9 @@ impl ModbusTurnstile {
     }
 
     async fn read_coils(&mut self) -> Result<[bool; 2], TurnstileError> {
-        self.read(self.config.release_coil, |first, count| Ask::Coils { first, count }).await
+        let coils = self.config.release_coil;
+        let on = self.read(&coils, |first, count| Ask::Coils { first, count }).await?;
+        Ok(Direction::BOTH.map(|d| on.get(d.index()).copied().unwrap_or_default()))
     }
 
     /// Reads the coils at a connection.
@@ -252,22 +264,28 @@ impl ModbusTurnstile {
         Ok(foreign.map(release).collect())
     }
 
-    /// Reads the passage inputs and the fire alarm's input, where there are such inputs.
-    async fn read_inputs(&mut self) -> Result<(Option<[bool; 2]>, Option<bool>), TurnstileError> {
-        let ask = |first, count| Ask::Inputs { first, count };
-        match (self.config.passage_input, self.config.fire_input) {
-            (Some([entry, exit]), Some(fire)) => {
-                let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
-                Ok((Some([entry, exit]), Some(fire)))
-            }
-            (Some(inputs), None) => Ok((Some(self.read(inputs, ask).await?), None)),
-            (None, Some(fire)) => {
-                let [fire] = self.read([fire], ask).await?;
-                Ok((None, Some(fire)))
-            }
+    /// Reads the inputs that there are.
+    async fn read_inputs(&mut self) -> Result<Inputs, TurnstileError> {
+        let config = &self.config;
+        let (passages, fire, buttons) =
+            (config.passage_input, config.fire_input, config.guard_button);
+        let wanted: Vec<u16> = passages
+            .into_iter()
+            .flatten()
+            .chain(fire)
+            .chain(buttons.into_iter().flatten())
+            .collect();
+        if wanted.is_empty() {
             // A board without inputs is still asked whether it is there.
-            (None, None) => self.read_coils().await.map(|_| (None, None)),
+            return self.read_coils().await.map(|_| Inputs::default());
         }
+        let on = self.read(&wanted, |first, count| Ask::Inputs { first, count }).await?;
+        let level = |input: u16| wanted.iter().zip(&on).any(|(number, on)| *number == input && *on);
+        Ok(Inputs {
+            passages: passages.map(|inputs| inputs.map(level)),
+            fire: fire.map(level),
+            buttons: buttons.map(|button| button.is_some_and(level)),
+        })
     }
 
     /// Switches off the coils that may be on and for which `due` returns true.
@@ -293,6 +311,7 @@ impl Driver for ModbusTurnstile {
             session,
             coils: Default::default(),
             sensors: None,
+            buttons: None,
             held: false,
             read_back_at: Monotonic::default(),
         }
@@ -327,7 +346,7 @@ impl Driver for ModbusTurnstile {
 impl Turnstile for ModbusTurnstile {
     async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(QUIET).await?;
-        (self.sensors, self.held) = (None, false);
+        (self.sensors, self.buttons, self.held) = (None, None, false);
         let stagger = STAGGER * u32::from(self.config.address % 16);
         self.read_back_at = self.session.now() + READ_BACK + stagger;
         let on = self.find_coils().await?;
@@ -339,7 +358,7 @@ impl Turnstile for ModbusTurnstile {
         let released = Direction::BOTH.into_iter().filter(|d| coils[d.index()].maybe_on);
         let fire = match self.config.fire_input {
             None => None,
-            Some(_) => self.read_inputs().await?.1,
+            Some(_) => self.read_inputs().await?.fire,
         };
         Ok(ConnectReport { released: released.collect(), fire })
     }
@@ -378,18 +397,12 @@ impl Turnstile for ModbusTurnstile {
                 self.write(direction, true, None).await?;
             }
         }
-        let (inputs, fire) = self.read_inputs().await?;
-        let mut passed = Vec::new();
-        match (&mut self.sensors, inputs) {
-            (Some(sensors), Some(levels)) => {
-                let begun = |d: &Direction| sensors[d.index()].passed(levels[d.index()]);
-                passed.extend(Direction::BOTH.into_iter().filter(begun));
-            }
-            (sensors, levels) => *sensors = levels.map(|levels| levels.map(Sensor::starting)),
-        }
+        let Inputs { passages: inputs, fire, buttons } = self.read_inputs().await?;
+        let passed = begun(&mut self.sensors, inputs);
+        let pressed = begun(&mut self.buttons, Some(buttons));
         let due = !self.held && self.session.now() >= self.read_back_at;
         let foreign = if due { Some(self.read_back().await?) } else { None };
-        Ok(Polled { passed, inputs, fire, foreign, ..Polled::default() })
+        Ok(Polled { passed, pressed, inputs, fire, foreign, ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
@@ -408,7 +421,22 @@ impl Turnstile for ModbusTurnstile {
     }
 }
 
-/// One passage input, debounced.
+/// Returns the directions whose input went on. An input that is on at the first poll of a connection
+/// has not.
+fn begun(sensors: &mut Option<[Sensor; 2]>, levels: Option<[bool; 2]>) -> Vec<Direction> {
+    match (sensors, levels) {
+        (Some(sensors), Some(levels)) => {
+            let begun = |d: &Direction| sensors[d.index()].passed(levels[d.index()]);
+            Direction::BOTH.into_iter().filter(begun).collect()
+        }
+        (sensors, levels) => {
+            *sensors = levels.map(|levels| levels.map(Sensor::starting));
+            Vec::new()
+        }
+    }
+}
+
+/// One input of a passage sensor or of a button, debounced.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sensor {
     /// Number of further polls that must see the input off before it counts again.

@@ -86,7 +86,7 @@ fn a_refusal_says_what_to_change() {
         said(INPUTS, 1).contains("read inputs 0 to 1: the board has no discrete inputs (FC02)")
     );
     assert!(said(INPUTS, 1).contains("passage_input = \"none\""));
-    assert!(said(INPUTS, 2).contains("change passage_input or fire_input"));
+    assert!(said(INPUTS, 2).contains("change passage_input, fire_input or guard_button"));
     assert!(said(coils, 2).contains("read coils 3 to 5: the board has no such coil"));
     assert!(said(off, 2).contains("switch coil 3 off: the board has no such coil"));
     assert!(said(Ask::Inputs { first: 7, count: 1 }, 4).contains("read input 7: the board itself"));

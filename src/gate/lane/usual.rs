@@ -1,0 +1,136 @@
+//! Keeps the liveness scores of a lane's granted visits in the database. They give each camera its
+//! threshold ([`crate::gate::presentations`]).
+
+use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::LaneState;
+use crate::{
+    clock::Stamp,
+    config::Direction,
+    gate::presentations::Usual,
+    ledger::{Body, Evidence},
+    store,
+};
+
+/// The liveness scores of a camera's granted visits, as `status` shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LivenessShown {
+    /// Number of granted visits of the last seven days.
+    pub visits: u32,
+    /// The score below which a visit is low; `null` before there are enough visits.
+    pub threshold: Option<f64>,
+    /// Number of granted visits since the daemon's start that were low.
+    pub low: u64,
+}
+
+fn key(lane: &str, direction: Direction) -> String {
+    format!("liveness/{lane}/{direction}")
+}
+
+/// Adds a grant whose visit was judged. A failure costs the grant nothing. A grant while the clock is
+/// not synchronised is left out, because its day is not known.
+pub(super) fn add(
+    tx: &Transaction<'_>,
+    stamp: Stamp,
+    (state, lane): (&watch::Sender<LaneState>, &str),
+    body: &Body,
+) {
+    let Body::Grant(grant) = body else { return };
+    let face = grant.evidence.iter().find_map(Evidence::face);
+    let Some(judged) = face.and_then(|face| face.presentation.as_ref()) else { return };
+    if !stamp.synced {
+        return;
+    }
+    let (key, score) = (key(lane, grant.direction), judged.score.value());
+    // Scores that cannot be read begin again.
+    let kept = store::meta(tx, &key).ok().flatten();
+    let mut usual: Usual =
+        kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
+    let low = usual.threshold().is_some_and(|threshold| score < threshold);
+    usual.add(stamp.timestamp().as_second() / 86_400, score);
+    let bytes = serde_json::to_vec(&usual).unwrap_or_default();
+    if let Err(error) = store::set_meta(tx, &key, &bytes) {
+        tracing::warn!(%lane, %error, "the liveness score of a visit was not kept");
+        return;
+    }
+    state.send_modify(|state| {
+        let shown = &mut state.liveness[grant.direction.index()];
+        let before = shown.map_or(0, |shown| shown.low);
+        *shown = Some(LivenessShown {
+            visits: usual.visits(),
+            threshold: usual.threshold(),
+            low: before + u64::from(low),
+        });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        ledger::{FaceEvidence, Grant, Presentation, Score},
+        roster::Person,
+        turnstile::PassageId,
+    };
+
+    fn grant(score: Option<f32>) -> Body {
+        let presentation = score.map(|score| Presentation {
+            score: Score::of(score),
+            cue: "model".into(),
+            rides: None,
+        });
+        let text = || "x".to_owned();
+        let id = "W001".parse().unwrap();
+        let face = FaceEvidence {
+            score: Score::of(0.7),
+            threshold: Score::of(0.5),
+            margin: None,
+            model: text(),
+            frames: 2,
+            camera: text(),
+            presentation,
+        };
+        let grant = Grant {
+            passage: PassageId([0; 16]),
+            lane: "north".to_owned(),
+            direction: Direction::Entry,
+            person: Person { id, name: text(), team: text(), contractor: text(), trade: text() },
+            evidence: vec![Evidence::Face(face)],
+            flags: Vec::new(),
+            roster: 1,
+            photo: None,
+        };
+        grant.into()
+    }
+
+    #[test]
+    fn the_scores_of_granted_visits_outlive_a_restart_and_give_a_threshold() {
+        let mut db = rusqlite::Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT")
+            .unwrap();
+        let synced = Stamp {
+            wall_ms: 1_790_000_000_000,
+            synced: true,
+            boot: crate::clock::BootId([0; 16]),
+            uptime_ms: 1,
+        };
+        let mut adds = |state: &watch::Sender<LaneState>, stamp: Stamp, score, times| {
+            let tx = db.transaction().unwrap();
+            (0..times).for_each(|_| add(&tx, stamp, (state, "north"), &grant(score)));
+            tx.commit().unwrap();
+            state.borrow().liveness[0]
+        };
+        let state = watch::Sender::default();
+        assert_eq!(adds(&state, synced, None, 3), None, "not judged");
+        assert_eq!(adds(&state, Stamp { synced: false, ..synced }, Some(0.9), 3), None);
+        let shown = adds(&state, synced, Some(0.9), 199).unwrap();
+        assert_eq!((shown.visits, shown.threshold), (199, None));
+        // After a restart.
+        let state = watch::Sender::default();
+        let shown = adds(&state, synced, Some(0.9), 1).unwrap();
+        assert_eq!((shown.visits, shown.threshold, shown.low), (200, Some(0.5), 0));
+        assert_eq!(adds(&state, synced, Some(0.1), 2).unwrap().low, 2);
+    }
+}
