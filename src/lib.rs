@@ -102,7 +102,8 @@
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent. A grant keeps a small sealed
-//!   photo of the face for a limited time; a stranger leaves no photo.
+//!   photo of the face for a limited time; a stranger leaves no photo. A photo goes to a platform
+//!   only with the worker's own consent, and every other face in it is blurred.
 //! - **I6** Everything that is dropped, retried, late or disconnected is counted.
 //!   `gatehouse status` and the metrics show the same numbers.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance, and so

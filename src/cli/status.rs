@@ -5,7 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use super::Context;
 use crate::{
     control::Request, ledger::DeletedWhat, roster::WorkerId, services::Deletions, status::Status,
-    words::counted,
+    uplink::UpstreamState, words::counted,
 };
 
 pub(super) const NO_LANE: &str =
@@ -202,6 +202,16 @@ fn human(status: &Status) -> String {
                 commands.commands_failed,
                 commands.commands_unauthorised,
                 commands.commands_repeated
+            );
+        }
+        let UpstreamState { photos_sent, photos_waiting, photos_left_out, .. } = &upstream.link;
+        let left_out: u64 = photos_left_out.values().sum();
+        if photos_sent + photos_waiting + left_out > 0 {
+            let why = photos_left_out.iter().map(|(why, photos)| format!(", {photos} {why}"));
+            let why: String = why.collect();
+            let _ = writeln!(
+                out,
+                "  photos    {photos_sent} sent, {photos_waiting} waiting, {left_out} left out{why}"
             );
         }
         for certificate in &upstream.link.certificates {

@@ -63,7 +63,7 @@ fn complete(config: &mut Config, written: &Written<'_>) -> Checked<()> {
     if let Some(key) = &mut config.roster.qr_key {
         key.begin_at(written.base);
     }
-    upstream::complete(&mut config.upstreams, written)?;
+    upstream::complete(&mut config.upstreams, config.storage.photo_keep_days > 0, written)?;
     written.absolute(&mut config.control.socket);
     config.lanes = lanes(std::mem::take(&mut config.lane_tables), config.mode, written)?;
     Ok(())

@@ -14,6 +14,7 @@ mod lane;
 mod limits;
 mod liveness;
 mod lookalike;
+mod photos;
 mod platform_url;
 mod secret;
 mod signer_key;
@@ -40,6 +41,7 @@ pub use self::{
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Recognition},
     liveness::{Liveness, LivenessModel},
+    photos::{PhotoCrop, Photos},
     platform_url::PlatformUrl,
     secret::{Secret, SecretError},
     signer_key::{ED25519, SignerKey},
@@ -121,6 +123,12 @@ impl Config {
         let (path, line) = (self.path.clone(), file::line(&text, key));
         let (key, message) = typed::explain(key, message);
         ConfigError::Wrong { path, line, key, message }
+    }
+
+    /// Returns the names of the upstreams that get scenes of passages.
+    pub fn scenes_for(&self) -> Vec<String> {
+        let those = self.upstreams.iter().filter(|up| up.photos.are_scenes(up.photo_crop));
+        those.map(|upstream| upstream.name.clone()).collect()
     }
 
     /// Checks `text` as the contents of `path`.

@@ -302,6 +302,27 @@ fn every_refusal_names_file_line_and_key() {
             "/etc/g.toml:5: upstream[0].ack: must be \"broker\" or \"platform\"",
         ),
         (
+            upstream("mqtts://broker.example", "photos = \"all\"\n"),
+            "/etc/g.toml:5: upstream[0].photos: must be \"off\" or \"record\"",
+        ),
+        (
+            upstream("mqtts://broker.example", "photo_crop = \"body\"\n"),
+            "/etc/g.toml:5: upstream[0].photo_crop: must be \"scene\" or \"face\"",
+        ),
+        (
+            upstream("mqtts://broker.example", "photo_kb = 501\n"),
+            "/etc/g.toml:5: upstream[0].photo_kb: 501 must be 10 to 500",
+        ),
+        (
+            upstream("mqtts://broker.example", "photo_kb_per_minute = 9\n"),
+            "/etc/g.toml:5: upstream[0].photo_kb_per_minute: 9 must be 10 to 65535",
+        ),
+        (
+            upstream("mqtts://broker.example", "photos = \"record\"\n")
+                + "[storage]\nphoto_keep_days = 0\n",
+            "/etc/g.toml:5: upstream[0].photos: needs a storage.photo_keep_days of 1 or more",
+        ),
+        (
             upstream("mqtts://broker.example", "version = \"4\"\n"),
             "/etc/g.toml:5: upstream[0].version: must be \"3.1.1\" or \"5\"",
         ),

@@ -17,7 +17,7 @@ use toml::{
 };
 
 use super::{
-    PlatformUrl, Secret, SignerKey, address,
+    PhotoCrop, Photos, PlatformUrl, Secret, SignerKey, address, photos,
     value::{self, ALIKE, Checked, keys, likeness, wrong},
     written::Written,
 };
@@ -65,9 +65,20 @@ pub struct Upstream {
     /// Whether a broker on another machine may be used without encryption.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// Whether photos are sent, which this version does not support.
+    /// Whether photos of passages go to the platform. Each worker's own consent is needed too.
     #[serde(default)]
-    pub photos: bool,
+    pub photos: Photos,
+    /// Maximum size of a photo that is sent, in KiB.
+    #[serde(default = "photos::kb", deserialize_with = "value::whole::<_, _, 10, 500>")]
+    pub photo_kb: u16,
+    /// Maximum amount of photos in a minute, in KiB as they are sent.
+    #[serde(
+        default = "photos::kb_per_minute",
+        deserialize_with = "value::whole::<_, _, 10, 65_535>"
+    )]
+    pub photo_kb_per_minute: u16,
+    #[serde(default)]
+    pub photo_crop: PhotoCrop,
     /// The other keys of its table, which its profile reads.
     #[serde(skip)]
     pub own: OwnKeys,
@@ -158,13 +169,15 @@ impl Upstream {
         Tls { ca: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
     }
 
-    fn complete(&mut self, i: usize, written: &Written<'_>) -> Checked<()> {
+    fn complete(&mut self, i: usize, keeps_photos: bool, written: &Written<'_>) -> Checked<()> {
         let at = |key: &str| format!("upstream[{i}].{key}");
         if !written.has(&at("name")) {
             self.name = format!("upstream{i}");
         }
-        if self.photos {
-            return wrong(at("photos"), "is not in this version: set it to false");
+        if self.photos.are_sent() && !keeps_photos {
+            let problem =
+                "needs a storage.photo_keep_days of 1 or more: without it no photo is taken";
+            return wrong(at("photos"), problem);
         }
         self.check_address(&at, written)?;
         if self.trust_faces && self.command_key.is_none() {
@@ -263,13 +276,17 @@ impl Upstream {
 }
 
 /// Completes each upstream, and checks that no two have the same name.
-pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Checked<()> {
+pub(super) fn complete(
+    upstreams: &mut [Upstream],
+    keeps_photos: bool,
+    written: &Written<'_>,
+) -> Checked<()> {
     for i in 0..upstreams.len() {
         let Some((upstream, before)) = upstreams.get_mut(..=i).and_then(<[_]>::split_last_mut)
         else {
             continue;
         };
-        upstream.complete(i, written)?;
+        upstream.complete(i, keeps_photos, written)?;
         if before.iter().any(|other| other.name == upstream.name) {
             return wrong(
                 format!("upstream[{i}].name"),

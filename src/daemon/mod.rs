@@ -231,12 +231,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let memory = Arc::new(Memory::default());
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
+    let last_trusted = Arc::new(opened.last_trusted);
     let (online, online_watch) = watch::channel(uplink::Online::default());
     let replaced = opened.replaced_key;
     let heads = watch::Sender::new(HeadState { replaced, ..HeadState::default() });
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),
+        photos: uplink::Photos::dated(&photo_store, &clock, &last_trusted, &origin.timezone),
         clock: clock.clone(),
         origin: origin.clone(),
         online: online_watch,
@@ -257,7 +259,6 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let audit = watch::Sender::default();
     let (checked, id) = (store.clone(), opened.ledger.id);
     let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
-    let last_trusted = Arc::new(opened.last_trusted);
     let named = (origin.project.clone(), origin.gateway.clone());
     let codes = Codes::new(named, store.sealer(), qr_key(config)?);
     let services = Arc::new(Services {
@@ -360,6 +361,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
+        scenes_for: config.scenes_for(),
         cancel: cancel.clone(),
     };
     let mut threads = vision_pool::spawn(vision_pool, &beats, &ended)

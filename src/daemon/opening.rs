@@ -8,7 +8,7 @@ use super::alarms;
 use crate::{
     clock::{ClockWatch, LastTrusted, Stamp},
     commands,
-    config::Config,
+    config::{Config, Photos},
     failpoint,
     gate::{
         lane::{self, ModeState},
@@ -52,6 +52,8 @@ pub(super) async fn open(
     key: PublicKey,
 ) -> Result<Opened, Failure> {
     let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
+    let with_photos = config.upstreams.iter().filter(|u| u.photos == Photos::Record);
+    let with_photos: Vec<_> = with_photos.map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
     let dir = config.storage.dir.clone();
@@ -59,6 +61,7 @@ pub(super) async fn open(
     store
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
+            ledger::keep_photos_of(tx, &with_photos)?;
             let mut gap = ledger::gap_at_start(tx, stamp)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
                 succeed(tx, &ledger, stamp, &sealer, &lanes, &old, &dir)?;

@@ -14,6 +14,7 @@ use crate::{
     ledger::{Actor, Evidence, FaceEvidence, Flag, Presentation},
     reader::WithFace,
     roster::{Day, Person, UsedCode, Worker, WorkerId},
+    store::photo_store::Scene,
     vision::Template,
 };
 
@@ -149,11 +150,13 @@ impl Presented {
 pub struct PassagePhoto {
     pub jpeg: Arc<[u8]>,
     pub sha256: [u8; 32],
+    /// The face and what is around it, if a platform gets it.
+    pub scene: Option<Scene>,
 }
 
 impl PassagePhoto {
     pub fn new(jpeg: Vec<u8>) -> PassagePhoto {
-        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into() }
+        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into(), scene: None }
     }
 }
 

@@ -22,12 +22,14 @@
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `judged` | the judgement on a living face in a visit (pure) |
 //! | `counts` | counts the frames by their result |
+//! | `scene` | makes the scene of a passage for platforms |
 //! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
 mod judged;
 pub mod probe;
 mod queue;
+mod scene;
 mod visit;
 mod watch;
 
@@ -50,6 +52,7 @@ pub use self::{
     watch::Watch,
 };
 use self::{
+    scene::Due,
     visit::{Look, Use},
     watch::Glance,
 };
@@ -134,6 +137,8 @@ pub struct VisionPool {
     pub timezone: TimeZone,
     /// Whether photos of passages are kept; if not, none is made.
     pub photos: bool,
+    /// The platforms that get scenes of passages.
+    pub scenes_for: Vec<String>,
     pub cancel: CancellationToken,
 }
 
@@ -322,7 +327,9 @@ impl VisionPool {
             .into_iter()
             .map(|face| small.in_frame(face));
         let aim = Aim { zone: &feed.zone, min_face_px: self.rules.min_face_px, frame: view.size() };
-        let sorted = watch.queue.sort(at, faces.collect(), aim);
+        let faces: Vec<_> = faces.collect();
+        let all = if self.scenes_for.is_empty() { Vec::new() } else { faces.clone() };
+        let sorted = watch.queue.sort(at, faces, aim);
         watch.searched(at, !sorted.near.is_empty());
         let Some(face) = watch.visits.follow(at, sorted.near) else {
             if let Some((why, width)) = sorted.aside {
@@ -391,6 +398,11 @@ impl VisionPool {
         }
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         let presentation = watch.visits.judge(live, surroundings);
+        let (today, mut photo) = (self.today(), photo.map(PassagePhoto::new));
+        // The frame of a look that waited is gone.
+        let worker = sighted.named().filter(|_| waited.is_none());
+        let worker = worker.and_then(|id| roster.worker(id)).cloned();
+        let scene = self.promise_scene(feed, watch, photo.as_mut(), worker.as_deref(), today);
         feed.hand_over(Sighting {
             direction: feed.direction,
             visit,
@@ -399,13 +411,16 @@ impl VisionPool {
             sighted,
             threshold,
             roster_version: roster.version(),
-            today: self.today(),
-            photo: photo.map(PassagePhoto::new),
+            today,
+            photo,
             face: FaceSeen { width_px: face.bbox.w, unlike, beside: sorted.beside, presentation },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));
         failpoint::at("sight.handed");
+        if let Some(maker) = scene {
+            self.make_scene(feed, &view, Due { maker, worker: &face, faces: &all });
+        }
         Ok(())
     }
 
@@ -415,23 +430,6 @@ impl VisionPool {
             self.lost(feed, Lost::Model(error));
             None
         })
-    }
-
-    /// Counts a frame by the reason why its search failed.
-    fn lost(&self, feed: &CameraFeed, lost: Lost) {
-        match lost {
-            Lost::Decoding(DecodeError::TooLarge { .. }) => {
-                feed.seen.count(|seen| &mut seen.too_large);
-            }
-            Lost::Decoding(_) => drop(feed.seen.count(|seen| &mut seen.undecodable)),
-            Lost::Model(error) => {
-                // The error may repeat ten times a second for days; few of them are logged.
-                let times = feed.seen.count(|seen| &mut seen.failed);
-                if times.is_power_of_two() {
-                    tracing::error!(camera = %feed.name, %error, times, "a model failed on a frame");
-                }
-            }
-        }
     }
 
     fn today(&self) -> Day {

@@ -3,7 +3,8 @@
 //! In: what happened ([`Body`]) with its time. Out: an entry's bytes, its leaf hash and its
 //! outbox rows, written in the caller's transaction together with the caller's other changes.
 //! An entry whose retention is over loses its bytes and keeps its place ([`Retention`]).
-//! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
+//! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`,
+//! `photo_due`.
 
 mod altered;
 mod attended;
@@ -23,6 +24,7 @@ mod history;
 pub mod kinds;
 mod lost;
 mod outbox;
+mod photo_due;
 mod planned;
 pub mod rescue;
 mod retention;
@@ -60,6 +62,9 @@ pub use lost::lost_at;
 pub use outbox::{
     Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
     strike_off_upto, take_back, waiting, withheld, withhold,
+};
+pub use photo_due::{
+    PhotoDue, keep_photos_of, note_photos, photos_done, photos_due, photos_waiting,
 };
 pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};

@@ -1,5 +1,7 @@
 //! Tests of the frozen bytes, and of the ledger in a real database.
 
+mod photos;
+
 use std::sync::Arc;
 
 use ciborium::Value;

@@ -341,6 +341,12 @@ pub fn identity(
     Ok((worker, Identity::from_bytes(&plain)?))
 }
 
+/// Returns one worker in any state; `None` if there never was one, or the row is damaged.
+pub fn find(tx: &Transaction<'_>, id: &WorkerId) -> Result<Option<Worker>, RosterError> {
+    let found = unless_damaged(id.as_str(), read_worker(tx, id.as_str()).optional())?;
+    Ok(found.flatten())
+}
+
 /// Reads a worker's row.
 pub(super) fn read_worker(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
     tx.prepare_cached(&format!("SELECT {COLUMNS} FROM worker WHERE id = ?1"))?

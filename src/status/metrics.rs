@@ -105,7 +105,7 @@ const TURNSTILE: [Number<TurnstileState>; 8] = [
     ("foreign_releases", "Releases by another hand that were noticed", |t| t.foreign_releases),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 17] = [
+const UPSTREAM: [Number<UpstreamStatus>; 18] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
@@ -125,6 +125,7 @@ const UPSTREAM: [Number<UpstreamStatus>; 17] = [
     ("commands_unauthorised", "Commands refused for want of authority", |u| {
         u.carried_out.commands_unauthorised
     }),
+    ("photos_sent", "Photos of passages that its broker has taken", |u| u.link.photos_sent),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
     ("unreadable", "Illegible entries of the platform's lists", |u| u.link.unreadable),
 ];
@@ -322,6 +323,15 @@ impl Page<'_> {
         self.counters("upstream", &UPSTREAM, each.clone())?;
         let aside = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.withheld)));
         self.each("upstream_withheld_records", "Records of which the platform has a stub", aside)?;
+        let photos = each.clone().map(|(l, u)| (l, ConstGauge::new(u.link.photos_waiting)));
+        self.each("upstream_photos_waiting", "Photos that wait to be sent", photos)?;
+        let left_out = upstreams.iter().flat_map(|u| {
+            u.link.photos_left_out.iter().map(|(why, photos)| {
+                let labels = vec![("upstream", &*u.link.name), ("reason", why.word())];
+                (labels, ConstCounter::new(*photos))
+            })
+        });
+        self.each("upstream_photos_left_out", "Photos of passages not sent", left_out)?;
         let refused =
             each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.refused_rows)));
         self.each("upstream_refused_records", "Records that the platform has not taken", refused)?;

@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
 ];
 /// All migrations together, for tests of single tables.
@@ -38,6 +39,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
+    include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql")
 );
 /// "GATE": tells our file from any other SQLite database.

@@ -10,23 +10,30 @@
 
 mod files;
 mod rows;
+mod scene;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures_util::future::OptionFuture;
 use jiff::{civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::files::Draft;
-pub use self::rows::{Untold, carry_over, erase, oldest, reseal, tell_untold};
+pub use self::{
+    files::Part,
+    rows::{Untold, carry_over, erase, oldest, reseal, tell_untold},
+    scene::{KeptPhoto, Scene, SceneMaker, scene},
+};
 use super::{Priority, SealError, Sealer, Store, StoreError};
 use crate::{
     clock::{Clock, Corroborated},
@@ -71,6 +78,8 @@ pub struct Taken {
     pub worker: String,
     /// The photo of the face, a JPEG.
     pub jpeg: Arc<[u8]>,
+    /// The face and what is around it, if a platform gets it.
+    pub scene: Option<Scene>,
 }
 
 /// The state of the photo store, for `status`. Counters start with the daemon.
@@ -115,6 +124,8 @@ pub struct PhotoStore {
     dir: PathBuf,
     timezone: TimeZone,
     keeps: bool,
+    /// The passages whose photos wait to be written.
+    coming: Arc<Mutex<HashSet<[u8; 16]>>>,
 }
 
 /// The photo store's task.
@@ -137,7 +148,15 @@ pub fn photo_store(
     let keeps = config.photo_keep_days > 0;
     let dir = config.dir.join("photos");
     let (state, zone) = (Arc::default(), timezone.clone());
-    let photo_store = PhotoStore { requests: sender, state, store, dir, timezone: zone, keeps };
+    let photo_store = PhotoStore {
+        requests: sender,
+        state,
+        store,
+        dir,
+        timezone: zone,
+        keeps,
+        coming: Arc::default(),
+    };
     let (max_bytes, of) = (config.photo_max_bytes, photo_store.clone());
     let keeper = Keeper { requests, photo_store: of, clock, timezone, max_bytes };
     (photo_store, keeper)
@@ -151,7 +170,13 @@ impl PhotoStore {
 
     /// Hands over a photo, without waiting.
     pub fn keep(&self, taken: Taken) {
-        if self.keeps && self.requests.try_send(Request::Keep(taken)).is_err() {
+        if !self.keeps {
+            return;
+        }
+        let passage = taken.passage;
+        self.coming().insert(passage);
+        if self.requests.try_send(Request::Keep(taken)).is_err() {
+            self.settled(&[passage]);
             self.update(|s| s.dropped += 1);
         }
     }
@@ -172,16 +197,6 @@ impl PhotoStore {
         let asked = self.requests.send(Request::Prune { before, today, done }).await;
         asked.map_err(|_| StoreError::Stopped)?;
         wait.await.map_err(|_| StoreError::Stopped)?
-    }
-
-    /// Returns the JPEG of a passage, if one is kept.
-    pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, PhotoStoreError> {
-        let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
-        let Some((folder, key)) = row else { return Ok(None) };
-        let sealed = self.on_files(move |dir| files::read(dir, &folder, &passage)).await?;
-        let Some(sealed) = sealed else { return Ok(None) };
-        let sealer = rows::photo_sealer(self.store.sealer(), &passage, &key)?;
-        Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
     }
 
     /// Returns the present state.
@@ -265,6 +280,7 @@ impl Keeper {
             }
         }
         let count = photos.len();
+        let passages: Vec<_> = photos.iter().map(|taken: &Taken| taken.passage).collect();
         if self.photo_store.store.state().room.refuses(Priority::Photo) {
             self.photo_store.update(|s| s.given_up += count as u64);
         } else if count > 0
@@ -272,6 +288,7 @@ impl Keeper {
         {
             self.photo_store.failed(count, &error);
         }
+        self.photo_store.settled(&passages);
         if !waiting.is_empty() {
             if let Err(error) = self.remove_all(rows::ERASED, "", rows::Why::Erased).await {
                 tracing::warn!(%error, "files of erased photos stay for now; no key opens them");
@@ -301,10 +318,14 @@ impl Keeper {
         let folder = day.map_or_else(|| UNDATED.to_owned(), |day| day.to_string());
         let sealer = self.photo_store.store.sealer().clone();
         let mut drafts = Vec::with_capacity(photos.len());
-        for Taken { passage, worker, jpeg } in photos {
+        for Taken { passage, worker, jpeg, scene } in photos {
             let (photo_sealer, key) = rows::new_key(&sealer, &passage)?;
-            let sealed = photo_sealer.seal(&files::place(&passage), &jpeg)?;
-            drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, key });
+            let sealed = photo_sealer.seal(&files::place(&passage, Part::Face), &jpeg)?;
+            let scene = OptionFuture::from(scene.map(Scene::finished)).await.flatten();
+            let scene = scene
+                .map(|jpeg| photo_sealer.seal(&files::place(&passage, Part::Scene), &jpeg))
+                .transpose()?;
+            drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, scene, key });
         }
         let written = self.photo_store.on_files(move |dir| {
             drafts.iter().try_for_each(|draft| files::write(dir, draft))?;
@@ -318,7 +339,7 @@ impl Keeper {
             let (mut bytes, mut refused) = (Vec::new(), Vec::new());
             for draft in drafts {
                 if rows::insert(tx, &draft, day.as_deref())? {
-                    bytes.push(draft.sealed.len() as u64);
+                    bytes.push(draft.bytes());
                 } else {
                     refused.push((draft.folder, draft.passage));
                 }

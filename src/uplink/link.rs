@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     authority::Authority,
     client::Cause,
+    photos::Photos,
     profiles::{Online, Profile, profile::Unmade},
     state::UpstreamState,
     tls,
@@ -62,6 +63,8 @@ pub struct Context {
     pub ledger: LedgerId,
     /// The storage folder, for databases that were set aside.
     pub storage_dir: PathBuf,
+    /// The photos of passages.
+    pub photos: Photos,
     /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
     /// The room for this link's large commands.

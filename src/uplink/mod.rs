@@ -14,6 +14,7 @@ mod https;
 mod link;
 mod logins;
 mod mqtt;
+pub mod photos;
 mod probe;
 pub mod profiles;
 mod route;
@@ -37,6 +38,7 @@ use self::link::ASKED;
 pub use self::{
     https::{Reached, reach},
     link::{Asked, COMMANDS, Context, Incoming, Link},
+    photos::Photos,
     probe::{Found, Note, Target, probe, trials},
     profiles::{Online, OnlineLane, Profile, Talk, check},
     state::{Certificate, CertificateOf, UpstreamState, Without},

@@ -23,6 +23,7 @@ use super::{
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     logins::Logins,
+    photos::Pace,
     probe::{NO_REASON, refused_will},
     profiles::{Message, Profile},
     route::{ConnectOutcome, Route},
@@ -64,6 +65,7 @@ pub(super) async fn run(
     let mut logins = Logins::new(upstream.brokers.len());
     let password = || upstream.password.as_ref().and_then(|password| password.read().ok());
     let mut tried = None;
+    let mut pace = Pace::default();
     loop {
         let (at, version) = route.next();
         let Some((broker, terms)) = upstream.brokers.get(at).zip(terms.get_mut(at)) else { return };
@@ -79,7 +81,8 @@ pub(super) async fn run(
             let authority = &Arc::new(authority);
             let (upstream, profile, safety) = (&upstream, &profile, &safety);
             let to = To { upstream, profile, authority, broker, version, safety };
-            let session = session(to, &context, &state, &mut delivery, terms, &mut asked);
+            let session =
+                session(to, &context, &state, &mut delivery, (terms, &mut pace), &mut asked);
             let mut ended = caught(session).await.unwrap_or_else(|fault| {
                 state.send_modify(|s| s.restarts += 1);
                 Err(fault.into())

@@ -14,12 +14,13 @@ use super::{
     attached::attached,
     delivery::{Delivery, Fetch, PAGE, Page},
     link::{Context, LinkError},
+    photos::{LeftOut, Photos},
     profiles::{self, Attached, Profile, Talk, profile::Unmade},
     state::UpstreamState,
     terms::Stub,
 };
 use crate::{
-    attendance::{Leaf, Reckoned},
+    attendance::{Leaf, Reckoned, Record},
     config::Upstream,
     failpoint,
     ledger::{self, Dates, LedgerError, LedgerId, Refusal, SignedAck, Stored, WithheldFor},
@@ -29,6 +30,9 @@ use crate::{
 /// Number of acknowledged rows at which they are struck off in one transaction. Fewer are struck
 /// off when no row is on its way, or after a short time.
 const STRIKE_ROWS: usize = 1024;
+
+/// Maximum number of rows read at once, and ready to go, of a platform whose records carry photos.
+const PHOTO_PAGE: usize = 16;
 
 /// A row as it is sent.
 pub struct Row {
@@ -68,6 +72,8 @@ pub struct Maker<'a> {
     pub origin: &'a crate::attendance::Origin,
     pub upstream: &'a str,
     pub store: &'a Store,
+    /// The photos that records may carry, and their upstream.
+    pub photos: Option<(&'a Photos, &'a Upstream)>,
     /// Time at which the rows are made, by the wall clock.
     pub at_ms: i64,
     pub tx: &'a rusqlite::Transaction<'a>,
@@ -93,10 +99,18 @@ impl Maker<'_> {
         let attach = |record: &_| Attached {
             reckoned,
             made_at,
+            photo: self.photo(record),
             ..attached(self.tx, self.store.sealer(), needs, record)
         };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
         Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+    }
+
+    /// Returns the photo that a record carries, or why it carries none.
+    fn photo(&self, record: &Record) -> Option<Result<Arc<[u8]>, String>> {
+        let (photos, upstream) = self.photos.filter(|_| self.profile.needs().photo)?;
+        let photo = photos.of(self.tx, upstream, record);
+        Some(photo.map(|photo| photo.jpeg.into()).map_err(|why| why.sentence().to_owned()))
     }
 
     /// Returns how the time of an entry is known, where its own clock does not say so and the
@@ -143,6 +157,8 @@ pub struct Struck {
     left_out: u64,
     withheld: Option<u64>,
     refused: Option<u64>,
+    photos_waiting: Option<u64>,
+    photos_crowded_out: u64,
 }
 
 /// Rows that were read.
@@ -166,6 +182,10 @@ pub struct Rows<'a> {
     pub stubbed: Vec<Stub>,
     /// Rows that the platform refused, which are to stand aside.
     pub refusals: Vec<Refusal>,
+    /// Photos that the broker has, or that are left out.
+    pub photos_done: Vec<u64>,
+    /// Whether photos go after their records.
+    pub notes_photos: bool,
     /// Maximum size of a message that the broker takes.
     pub largest: usize,
     /// The platform's last acknowledgement for which rows were struck off.
@@ -201,6 +221,8 @@ impl<'a> Rows<'a> {
             delivery,
             stubbed: Vec::new(),
             refusals: Vec::new(),
+            photos_done: Vec::new(),
+            notes_photos: false,
             largest: usize::MAX,
             struck_upto: 0,
             signed: (None, false),
@@ -210,11 +232,18 @@ impl<'a> Rows<'a> {
 
     /// Begins to read the rows that are wanted next, and to make them messages.
     pub fn next_page(&self) -> Option<PageRead> {
-        let fetch = self.delivery.wants()?;
+        let with_photos = self.profile.needs().photo;
+        let at_once = if with_photos { PHOTO_PAGE } else { PAGE };
+        let fetch = self.delivery.wants().filter(|_| self.delivery.ready() < at_once)?;
+        let (photos, upstream) = (self.context.photos.clone(), self.upstream.clone());
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
         let (origin, profile) = (self.context.origin.clone(), self.profile.clone());
         let at_ms = self.context.clock.stamp().wall_ms;
         Some(Box::pin(async move {
+            if with_photos {
+                // A record must not go without a photo that is just being written.
+                photos.photo_store.written().await;
+            }
             let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
             let sealed = store.clone();
             let read = store.read(move |tx| {
@@ -223,6 +252,7 @@ impl<'a> Rows<'a> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    photos: Some((&photos, &upstream)),
                     at_ms,
                     tx,
                     dates: OnceCell::new(),
@@ -231,7 +261,7 @@ impl<'a> Rows<'a> {
                     let resent = sent.contains(stored.entry.seq?);
                     maker.row(&stored, cause, resent)
                 };
-                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
+                let waiting = ledger::waiting(tx, &name, after, until, at_once, make)?;
                 let (upto, more) = (waiting.upto, waiting.more);
                 let mut page = Page { rows: Vec::new(), left_out: Vec::new(), upto, more };
                 let mut lacking = Vec::new();
@@ -282,6 +312,7 @@ impl<'a> Rows<'a> {
         self.delivery.to_strike() > 0
             || !self.stubbed.is_empty()
             || !self.refusals.is_empty()
+            || !self.photos_done.is_empty()
             || self.delivery.upto().unwrap_or(0) > self.struck_upto
             || self.signed.1
     }
@@ -304,6 +335,8 @@ impl<'a> Rows<'a> {
         let stubbed = std::mem::take(&mut self.stubbed);
         let refusals = std::mem::take(&mut self.refusals);
         let counts_refused = self.state.borrow().refused_rows > 0;
+        let photos_done = std::mem::take(&mut self.photos_done);
+        let notes_photos = self.notes_photos;
         let largest = self.largest as u64;
         let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
@@ -316,6 +349,13 @@ impl<'a> Rows<'a> {
                         set_meta(tx, &limit_key(&name), &largest.to_be_bytes())?;
                     }
                 }
+                ledger::photos_done(tx, &name, &photos_done)?;
+                let photos_crowded_out = match notes_photos {
+                    true => ledger::note_photos(tx, &name, &rows, upto)?,
+                    false => 0,
+                };
+                let waiting = notes_photos.then(|| ledger::photos_waiting(tx, &name));
+                let photos_waiting = waiting.transpose()?;
                 let rows = ledger::strike_off(tx, &name, &rows)?;
                 let left_out = ledger::strike_off(tx, &name, &left_out)?;
                 ledger::refuse(tx, &name, &refusals)?;
@@ -329,7 +369,14 @@ impl<'a> Rows<'a> {
                 // Refused rows may have been put back meanwhile.
                 let refused = counts_refused || !refusals.is_empty();
                 let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
-                Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld, refused })
+                Ok::<_, LedgerError>(Struck {
+                    acknowledged,
+                    left_out,
+                    withheld,
+                    refused,
+                    photos_waiting,
+                    photos_crowded_out,
+                })
             });
             Ok(struck.await?)
         }));
@@ -342,6 +389,8 @@ impl<'a> Rows<'a> {
             s.left_out += rows.left_out;
             s.withheld = rows.withheld.unwrap_or(s.withheld);
             s.refused_rows = rows.refused.unwrap_or(s.refused_rows);
+            s.photos_waiting = rows.photos_waiting.unwrap_or(s.photos_waiting);
+            s.photo_left_out(LeftOut::CrowdedOut, rows.photos_crowded_out);
         });
     }
 

@@ -1,9 +1,10 @@
 //! The state of a link, as `gatehouse status` and the metrics show it.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::photos::LeftOut;
 use crate::{
     clock::Monotonic,
     config::{Ack, MqttVersion},
@@ -67,6 +68,15 @@ pub struct UpstreamState {
     /// Records of which the platform has not given its verdict yet.
     #[serde(default)]
     pub undecided: u64,
+    /// Photos that the broker has taken.
+    #[serde(default)]
+    pub photos_sent: u64,
+    /// Photos that wait to be sent after their records.
+    #[serde(default)]
+    pub photos_waiting: u64,
+    /// Photos that were not sent, by the reason.
+    #[serde(default)]
+    pub photos_left_out: BTreeMap<LeftOut, u64>,
     /// The sessions that are down while others are up.
     #[serde(default)]
     pub sessions_down: Vec<Without>,
@@ -89,6 +99,13 @@ pub struct UpstreamState {
 }
 
 impl UpstreamState {
+    /// Counts photos that do not go. A passage without a photo does not count.
+    pub fn photo_left_out(&mut self, why: LeftOut, photos: u64) {
+        if photos > 0 && why != LeftOut::None {
+            *self.photos_left_out.entry(why).or_default() += photos;
+        }
+    }
+
     /// Records a trouble and its time.
     pub fn trouble(&mut self, at: Monotonic, what: String) {
         (self.last_trouble, self.troubled_at) = (Some(what), at);

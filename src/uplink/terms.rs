@@ -162,6 +162,8 @@ pub(super) enum Sort {
     /// A row that is no record. A stub may go in its place.
     Event,
     Accessory,
+    /// The photo of a passage. At most one is on its way.
+    Photo,
 }
 
 /// A kind of message on one connection.

@@ -213,7 +213,7 @@ fn surest(mut candidates: Vec<Face>) -> Vec<Face> {
 }
 
 /// Returns the intersection over the union, 0 to 1.
-fn overlap(a: &Rect, b: &Rect) -> f32 {
+pub(super) fn overlap(a: &Rect, b: &Rect) -> f32 {
     let w = (a.x + a.w).min(b.x + b.w) - a.x.max(b.x);
     let h = (a.y + a.h).min(b.y + b.h) - a.y.max(b.y);
     let common = w.max(0.0) * h.max(0.0);

@@ -34,6 +34,7 @@
 //! | `template` | the template itself |
 //! | `overview` | a camera's view without recognisable faces, for the person who aims it |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
+//! | `scene` | a frame scaled down, with every other face blurred |
 
 mod align;
 mod decode;
@@ -55,6 +56,7 @@ mod portrait;
 mod quality;
 mod raw;
 mod scale;
+mod scene;
 mod surroundings;
 mod template;
 mod turn;
@@ -71,8 +73,9 @@ pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
 pub use self::overview::{Colour, OVERVIEW_LONGEST_SIDE, overview};
-pub use self::portrait::portrait;
+pub use self::portrait::{fitting, portrait};
 pub use self::quality::{Flaw, Quality, assess};
+pub use self::scene::{SCENE_LONGEST_SIDE, scene};
 pub use self::surroundings::{Surroundings, Votes};
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
 pub use self::view::{Luma, Reduced, View};

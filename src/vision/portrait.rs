@@ -5,13 +5,17 @@
 
 use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
-use super::{face::Face, image::Image};
+use super::{decode::decode_frame, face::Face, image::Image};
 
 /// Maximum length of a portrait's longer side in pixels.
 const LONGEST_SIDE: u32 = 320;
 /// Factor by which the face's box is widened.
 const AROUND: f32 = 2.0;
 const QUALITY: u8 = 85;
+/// Qualities of a photo that is too large, before the picture itself is made smaller.
+const REDUCED: [u8; 2] = [70, 50];
+/// Minimum length of the shorter side of a photo that is reduced, in pixels.
+const SHORTEST_SIDE: u32 = 64;
 
 /// Returns a JPEG of the head, at most 320 pixels a side.
 pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError> {
@@ -30,10 +34,37 @@ pub(super) fn small(image: &Image) -> Result<Vec<u8>, image::ImageError> {
     encode(image.pixels())
 }
 
-pub(super) fn encode(head: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+pub(super) fn encode(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+    with_quality(picture, QUALITY)
+}
+
+fn with_quality(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, image::ImageError> {
     let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(head)?;
+    JpegEncoder::new_with_quality(&mut jpeg, quality).encode_image(picture)?;
     Ok(jpeg)
+}
+
+/// Returns a photo with at most `most` bytes: `jpeg` itself, or the picture with less detail, then
+/// smaller. Returns `None` if it cannot be read, or if a side would have less than
+/// [`SHORTEST_SIDE`].
+pub fn fitting(jpeg: Vec<u8>, most: usize) -> Option<Vec<u8>> {
+    if jpeg.len() <= most {
+        return Some(jpeg);
+    }
+    let mut picture = decode_frame(&jpeg).ok()?.into_pixels();
+    loop {
+        for quality in REDUCED {
+            let reduced = with_quality(&picture, quality).ok()?;
+            if reduced.len() <= most {
+                return Some(reduced);
+            }
+        }
+        let [w, h] = [picture.width(), picture.height()].map(|side| side * 3 / 4);
+        if w.min(h) < SHORTEST_SIDE {
+            return None;
+        }
+        picture = imageops::resize(&picture, w, h, imageops::FilterType::Triangle);
+    }
 }
 
 #[cfg(test)]

@@ -206,7 +206,7 @@ impl Reduced<'_> {
     }
 
     /// Returns a face that is given in pixels of the frame, in pixels of this picture.
-    fn here(&self, face: &Face) -> Face {
+    pub(super) fn here(&self, face: &Face) -> Face {
         let mut here = face.clone();
         let (step, left, top) = (self.step as f32, self.left as f32, self.top as f32);
         let bbox = &mut here.bbox;

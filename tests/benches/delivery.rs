@@ -28,7 +28,7 @@ use gatehouse::{
     clock::{Clock, SystemClock},
     config::{Broker, Config, MqttVersion, Secret, Storage, Upstream},
     ledger::{self, Ledger, LedgerError, LedgerId, Outcome, Stored},
-    store::{self, Priority, Store},
+    store::{self, Priority, Store, photo_store::photo_store},
     turnstile::PassageId,
     uplink::{
         self, COMMANDS, Online,
@@ -207,7 +207,11 @@ async fn drain(
     // Kept until the end, because a link without a daemon ends.
     let (_said, online) = watch::channel(Online { state: "online", ..Online::default() });
     let (commands, _asked) = mpsc::channel(COMMANDS);
+    let storage = Storage::usual(Default::default(), Secret::File(Default::default()));
+    let zone = origin.timezone.clone();
+    let photos = photo_store(store.clone(), &storage, clock.clone(), zone.clone()).0;
     let context = uplink::Context {
+        photos: uplink::Photos::new(photos, clock.clone(), zone),
         memory: Arc::new(gatehouse::memory::Memory::default()).share(),
         store: store.clone(),
         clock: clock.clone(),

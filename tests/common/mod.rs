@@ -350,9 +350,14 @@ impl Gate {
     /// As [`pass`](Self::pass), for a worker who may have passed just now. A worker who stays
     /// before the camera gets no second release, so the worker steps aside and comes back.
     pub fn pass_again(&mut self, photo_name: &str) {
+        self.pass_again_as(&photo(photo_name));
+    }
+
+    /// As [`pass_again`](Self::pass_again), with the camera's frame.
+    pub fn pass_again_as(&mut self, frame: &[u8]) {
         let mut timeout = COMES_UP;
         until("the arm to be released", || {
-            self.camera.show(photo(photo_name));
+            self.camera.show(frame.to_vec());
             let released = self.board.line_within(timeout);
             self.camera.show_empty();
             if released.is_none() {

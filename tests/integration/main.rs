@@ -58,6 +58,7 @@ mod network_camera;
 mod others;
 mod pending;
 mod photos;
+mod platform_photos;
 mod platforms;
 mod program;
 mod queue;

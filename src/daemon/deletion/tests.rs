@@ -105,7 +105,7 @@ impl Bench {
 
     async fn is_photographed(&self, n: u8) {
         let (passage, worker, jpeg) = ([n; 16], "W000".to_owned(), vec![n; 100].into());
-        self.deletion.photos.keep(Taken { passage, worker, jpeg });
+        self.deletion.photos.keep(Taken { passage, worker, jpeg, scene: None });
         self.deletion.photos.tidy().await;
     }
 

@@ -170,6 +170,7 @@ impl Shell<'_> {
                     passage: passage.0,
                     worker: worker.as_str().to_owned(),
                     jpeg: photo.jpeg,
+                    scene: photo.scene,
                 });
                 self.commit(
                     Priority::Attendance,

@@ -7,8 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::queue::Aside;
-use crate::clock::Monotonic;
+use super::{CameraFeed, Lost, VisionPool, queue::Aside};
+use crate::{clock::Monotonic, vision::DecodeError};
 
 /// Maximum time between two frames with a face that belong together.
 const FACES_APART: Duration = Duration::from_secs(10);
@@ -175,5 +175,24 @@ impl FrameCounts {
 
     pub fn counts(&self) -> SeenCounts {
         self.counted().counts
+    }
+}
+
+impl VisionPool {
+    /// Counts a frame by the reason why its search failed.
+    pub(super) fn lost(&self, feed: &CameraFeed, lost: Lost) {
+        match lost {
+            Lost::Decoding(DecodeError::TooLarge { .. }) => {
+                feed.seen.count(|seen| &mut seen.too_large);
+            }
+            Lost::Decoding(_) => drop(feed.seen.count(|seen| &mut seen.undecodable)),
+            Lost::Model(error) => {
+                // The error may repeat ten times a second for days; few of them are logged.
+                let times = feed.seen.count(|seen| &mut seen.failed);
+                if times.is_power_of_two() {
+                    tracing::error!(camera = %feed.name, %error, times, "a model failed on a frame");
+                }
+            }
+        }
     }
 }

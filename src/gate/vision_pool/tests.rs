@@ -1,6 +1,7 @@
 //! The vision workers, step by step on a clock that the test moves, with the real models.
 
 mod queue;
+mod scenes;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -106,6 +107,7 @@ fn gate(cameras: usize) -> Gate {
         },
         timezone: TimeZone::UTC,
         photos: true,
+        scenes_for: Vec::new(),
         cancel: CancellationToken::new(),
     };
     let beat = Heartbeats::new(clock.clone(), Duration::from_secs(10)).part("vision");

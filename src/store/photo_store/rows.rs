@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use zeroize::Zeroizing;
 
-use super::{super::sealing::SealError, Draft, PAGE, Sealer, StoreError};
+use super::{super::sealing::SealError, Draft, PAGE, Sealer, StoreError, files};
 use crate::store::{meta, set_meta};
 
 /// The columns of a photo that are needed to remove it.
@@ -50,7 +50,7 @@ pub(super) fn insert(
         "INSERT OR IGNORE INTO passage_photo (passage, worker, folder, day, bytes, key)
          SELECT ?1, id, ?3, ?4, ?5, ?6 FROM worker WHERE id = ?2 AND state <> 'removed'
            AND EXISTS (SELECT 1 FROM template WHERE worker = ?2)",
-        params![draft.passage, draft.worker, draft.folder, day, draft.sealed.len(), draft.key],
+        params![draft.passage, draft.worker, draft.folder, day, draft.bytes(), draft.key],
     )?;
     Ok(entered > 0)
 }
@@ -119,15 +119,15 @@ pub fn carry_over(
     Ok(count)
 }
 
-pub(super) fn find(
-    tx: &Transaction<'_>,
-    passage: &[u8; 16],
-) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+/// A photo's folder, its sealed key, and its day.
+type Found = (String, Vec<u8>, Option<String>);
+
+pub(super) fn find(tx: &Transaction<'_>, passage: &[u8; 16]) -> Result<Option<Found>, StoreError> {
     Ok(tx
         .prepare_cached(
-            "SELECT folder, key FROM passage_photo WHERE passage = ?1 AND length(key) > 0",
+            "SELECT folder, key, day FROM passage_photo WHERE passage = ?1 AND length(key) > 0",
         )?
-        .query_row([passage], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row([passage], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?)
 }
 
@@ -261,8 +261,9 @@ pub(super) fn strays(tx: &Transaction<'_>, names: Vec<String>) -> Result<Vec<Str
     let mut strays = Vec::new();
     for name in names {
         let mut passage = [0; 16];
+        let digits = files::of_passage(&name);
         let known =
-            hex::decode_to_slice(&name, &mut passage).is_ok() && find(tx, &passage)?.is_some();
+            hex::decode_to_slice(digits, &mut passage).is_ok() && find(tx, &passage)?.is_some();
         if !known {
             strays.push(name);
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Keeper, PAGE, PhotoStoreError, Priority, files, rows};
+use super::{Keeper, PAGE, Part, PhotoStoreError, Priority, files, rows};
 
 impl Keeper {
     /// Removes files without rows, and rows without files, that a power cut left. Runs after a
@@ -29,7 +29,9 @@ impl Keeper {
             let Some(last) = page.last() else { break };
             after = last.n;
             let lost = self.photo_store.on_files(move |dir| {
-                let gone = |row: &rows::Row| !files::path(dir, &row.folder, &row.passage).exists();
+                let gone = |row: &rows::Row| {
+                    !files::path(dir, &row.folder, &row.passage, Part::Face).exists()
+                };
                 Ok(page.into_iter().filter(gone).collect::<Vec<_>>())
             });
             let lost = lost.await?;

@@ -1,5 +1,7 @@
 //! Tests of the photo store on real files, with a clock that the test sets.
 
+mod scenes;
+
 use std::path::Path;
 
 use super::*;
@@ -49,7 +51,7 @@ impl Bench {
 
     async fn takes(&mut self, n: u8, worker: &str) {
         let jpeg = vec![n; 3000].into();
-        self.photo_store.keep(Taken { passage: [n; 16], worker: worker.into(), jpeg });
+        self.photo_store.keep(Taken { passage: [n; 16], worker: worker.into(), jpeg, scene: None });
         self.works().await;
     }
 
@@ -180,7 +182,12 @@ async fn i8_more_photos_than_may_wait_are_dropped_and_counted() {
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     for n in 0..QUEUE as u8 + 3 {
         let jpeg = vec![n; 3000].into();
-        bench.photo_store.keep(Taken { passage: [n; 16], worker: "W001".into(), jpeg });
+        bench.photo_store.keep(Taken {
+            passage: [n; 16],
+            worker: "W001".into(),
+            jpeg,
+            scene: None,
+        });
     }
     bench.works().await;
     assert_eq!(bench.photos().await, (0..QUEUE as u8).collect::<Vec<_>>());
@@ -250,6 +257,7 @@ async fn a_photo_that_cannot_be_written_is_counted_and_the_next_one_is_kept() {
             passage: [1; 16],
             worker: "W001".into(),
             jpeg,
+            scene: None,
         })])
         .await;
     let state = bench.photo_store.state();

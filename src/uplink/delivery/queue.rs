@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::Delivery;
+
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     /// Rows up to this seq were read.
@@ -27,5 +29,17 @@ impl<T> Queue<T> {
     pub(super) fn unsent(&self) -> Option<u64> {
         let ready = self.ready.front().map(|(seq, _)| *seq);
         ready.or_else(|| (!self.dry).then_some(self.cursor + 1))
+    }
+}
+
+impl<T> Delivery<T> {
+    /// Returns the number of rows that were read and are ready to go.
+    pub fn ready(&self) -> usize {
+        self.backlog.ready.len() + self.fresh.ready.len()
+    }
+
+    /// Whether no row is on its way to the broker, and none is ready to go.
+    pub fn is_quiet(&self) -> bool {
+        self.is_idle() && self.backlog.dry && self.ready() == 0
     }
 }

@@ -605,6 +605,7 @@ impl<'a> Session<'a> {
                 origin: &origin,
                 upstream: &name,
                 store: &sealed,
+                photos: None,
                 at_ms,
                 tx,
                 dates: std::cell::OnceCell::new(),

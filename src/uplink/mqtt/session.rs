@@ -3,12 +3,14 @@
 //! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
 //! struck off, and commands. [`Rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
-//! signed tree heads. `accessories` leaves out what the broker does not take. `earlier` publishes what waits in databases that were set aside.
+//! signed tree heads. `accessories` leaves out what the broker does not take. `photos` publishes photos after
+//! their records. `earlier` publishes what waits in databases that were set aside.
 
 mod accessories;
 mod earlier;
 mod heads;
 mod inbound;
+mod photos;
 mod rows;
 mod work;
 
@@ -23,6 +25,7 @@ use tokio::{
 };
 
 use self::earlier::Earlier;
+use self::photos::{PhotoReading, Photos};
 use self::work::{Answer, EarlierRead, Later};
 use crate::{
     clock::Monotonic,
@@ -34,6 +37,7 @@ use crate::{
         client::{Cause, Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
+        photos::Pace,
         profiles::{self, Profile},
         rows::{PageRead, Row, Rows},
         state::UpstreamState,
@@ -73,6 +77,8 @@ struct Session<'a> {
     state: &'a watch::Sender<UpstreamState>,
     rows: Rows<'a>,
     terms: &'a mut Terms,
+    pace: &'a mut Pace,
+    photos: Photos,
     client: Client,
     connected: bool,
     /// One kind of message at a time goes out, see [`Terms`].
@@ -109,22 +115,26 @@ pub(super) async fn session(
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery<Row>,
-    terms: &mut Terms,
+    (terms, pace): (&mut Terms, &mut Pace),
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
     let options = options(to, context, terms)?;
     let client = Client::connect(options);
     state.send_modify(|s| s.version = Some(to.version));
+    let photos_on = to.profile.photos_on().filter(|_| to.upstream.photos.are_sent());
     let mut session = Session {
         to,
         context,
         state,
         rows: Rows {
             largest: MAX_OUTGOING_BYTES,
+            notes_photos: photos_on.is_some(),
             ..Rows::new((to.upstream, to.profile), context, state, delivery)
         },
         careful: terms.is_careful(),
         terms,
+        pace,
+        photos: Photos::new(photos_on),
         client,
         connected: false,
         proofs: Proofs::default(),
@@ -142,6 +152,7 @@ pub(super) async fn session(
         answers: FuturesUnordered::new(),
     };
     let mut ended = session.run(asked).await;
+    session.photo_lost();
     if session.connected
         && let Err(LinkError::Connection { problem, cause, .. }) = &mut ended
     {
@@ -173,6 +184,7 @@ impl Session<'_> {
             [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         let mut earlier: Option<EarlierRead> = None;
+        let mut photo: Option<PhotoReading> = None;
         loop {
             if self.connected {
                 self.catch_up()?;
@@ -185,6 +197,9 @@ impl Session<'_> {
                 }
                 if self.rows.is_strike_due() {
                     self.rows.strike();
+                }
+                if photo.is_none() {
+                    photo = self.next_photo();
                 }
                 if self.may_send() && std::mem::take(&mut self.status_due) {
                     self.publish_status(&online).await?;
@@ -214,9 +229,14 @@ impl Session<'_> {
                     earlier = None;
                     self.publish_earlier(read?)?;
                 }
+                Some(read) = OptionFuture::from(photo.as_mut()) => {
+                    photo = None;
+                    self.publish_photo(read?)?;
+                }
                 Some(struck) = OptionFuture::from(self.rows.striking.as_mut()) => {
                     self.rows.striking = None;
                     self.rows.struck(struck?);
+                    self.photos.rests = false;
                 }
                 _ = strike.tick(), if connected && unstruck => self.rows.strike(),
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
@@ -230,7 +250,11 @@ impl Session<'_> {
                     Ok(()) => self.rows.delivery.committed(),
                     Err(_) => return Ok(()),
                 },
-                _ = check.tick(), if connected => self.check_timeouts()?,
+                _ = check.tick(), if connected => {
+                    // A photo may be written now that was not written before.
+                    self.photos.rests &= self.state.borrow().photos_waiting == 0;
+                    self.check_timeouts()?;
+                }
                 _ = renew.tick(), if connected => {
                     self.status_due = true;
                     // Records may have been rescued meanwhile.
@@ -300,7 +324,11 @@ impl Session<'_> {
                     // It may be the head.
                     self.head_sent = None;
                 }
-                if let Some((topic, Sort::Event | Sort::Accessory)) = refused.filter(|_| forbids) {
+                if matches!(refused, Some((_, Sort::Photo))) {
+                    self.photo_refused(forbids);
+                }
+                let refused = refused.filter(|(_, sort)| forbids && *sort != Sort::Record);
+                if let Some((topic, _)) = refused {
                     self.forbidden(topic, &reason);
                 } else if is_row {
                     self.state.send_modify(|s| {

@@ -17,7 +17,8 @@ pub mod tcp843;
 use std::sync::Arc;
 
 pub use self::profile::{
-    Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, Profile, Stub,
+    Attached, Dialect, HeadNotice, Heard, Made, Message, Needs, Online, OnlineLane, PhotoNotice,
+    Profile, Stub,
 };
 pub use self::talk::{
     Calls, Dialogue, Moment, Parcel, Request, Said, Sessions, Talk, Unusable, Verdict,

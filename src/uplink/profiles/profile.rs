@@ -20,7 +20,10 @@ use crate::{
     ledger::{LaneMode, LedgerId, SignedHead, WithheldFor, tree::Hash},
     roster::IdType,
     turnstile::settings::Checked,
-    uplink::authority::{Authority, NotAuthorised},
+    uplink::{
+        authority::{Authority, NotAuthorised},
+        photos::Photo,
+    },
 };
 
 /// What the records of a platform carry besides, as far as its profile [needs](Profile::needs) it.
@@ -106,6 +109,16 @@ pub trait Profile: Send + Sync {
 
     /// Makes the message of a signed tree head.
     fn head(&self, _head: &HeadNotice) -> Made {
+        Ok(None)
+    }
+
+    /// Returns the topic of photos that go after their records. `None`: this platform gets none so.
+    fn photos_on(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes the message of a photo, on the topic of photos.
+    fn photo(&self, _photo: &PhotoNotice) -> Made {
         Ok(None)
     }
 
@@ -277,6 +290,15 @@ pub struct HeadNotice {
     pub from: Option<u64>,
     /// The consistency proof from that size (RFC 9162, 2.1.4.1), nearest hash first.
     pub consistency: Vec<Hash>,
+}
+
+/// A photo that goes after its record.
+#[derive(Clone, Debug)]
+pub struct PhotoNotice {
+    /// The record of the passage.
+    pub record: Record,
+    /// The photo.
+    pub photo: Photo,
 }
 
 /// The content of the status while connected.

@@ -11,8 +11,8 @@ use crate::{
     clock::{Clock, SystemClock, Tripwire},
     config::{Secret, Storage},
     ledger::{Boot, Ledger, LedgerError, Stored},
-    store::{self, Priority, Store},
-    uplink::{Context, Incoming, Online},
+    store::{self, Priority, Store, photo_store::photo_store},
+    uplink::{Context, Incoming, Online, Photos},
 };
 
 /// The base of one link, whose upstream has the name `platform`.
@@ -40,7 +40,9 @@ impl Base {
         let timezone = jiff::tz::TimeZone::UTC;
         let cancel = CancellationToken::new();
         let (sender, commands) = mpsc::channel(1);
+        let kept = photo_store(store.clone(), &config, clock.clone(), timezone.clone()).0;
         let context = Context {
+            photos: Photos::new(kept, clock.clone(), timezone.clone()),
             memory: Arc::new(crate::memory::Memory::default()).share(),
             store: store.clone(),
             clock: clock.clone(),

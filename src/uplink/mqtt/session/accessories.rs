@@ -109,7 +109,16 @@ impl Session<'_> {
     /// out.
     pub(super) fn publish_accessory(
         &mut self,
+        message: profiles::Message,
+    ) -> Result<bool, LinkError> {
+        self.publish_beside(message, Sort::Accessory)
+    }
+
+    /// As [`publish_accessory`](Self::publish_accessory), for an accessory of this sort.
+    pub(super) fn publish_beside(
+        &mut self,
         mut message: profiles::Message,
+        sort: Sort,
     ) -> Result<bool, LinkError> {
         let now = self.context.clock.monotonic();
         let topic = Part::Topic(message.topic.clone());
@@ -128,7 +137,7 @@ impl Session<'_> {
         self.rows.delivery.publish_other(now);
         self.earlier.published_other();
         self.others += 1;
-        self.proofs.handed(&message.topic, message.retained, Sort::Accessory, None);
+        self.proofs.handed(&message.topic, message.retained, sort, None);
         self.publish(message)?;
         Ok(true)
     }
@@ -136,6 +145,9 @@ impl Session<'_> {
     /// Takes in that the broker acknowledged a message.
     pub(super) fn proved(&mut self, proof: Proof) {
         self.rows.stubbed.extend(proof.stub);
+        if proof.sort == Sort::Photo {
+            self.photo_taken();
+        }
         if !proof.first {
             return;
         }

@@ -86,6 +86,7 @@ impl Session<'_> {
                     origin: &origin,
                     upstream: &name,
                     store: &sealed,
+                    photos: None,
                     at_ms,
                     tx,
                     dates: std::cell::OnceCell::new(),

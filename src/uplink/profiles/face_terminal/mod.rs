@@ -60,7 +60,7 @@ impl Dialect for FaceTerminal {
         }
         let signing = Signing::new(&keys)?;
         let sn = keys.sn(origin).to_owned();
-        let (origin, photo) = (origin.clone(), upstream.photos);
+        let (origin, photo) = (origin.clone(), upstream.photos.are_sent());
         Ok(FaceTerminal { keys, topics, origin, sn, signing, acknowledges, photo })
     }
 }

@@ -84,7 +84,7 @@ impl Dialect for National {
         let project = keys.platform_project.clone().unwrap_or_else(|| origin.project.clone());
         let (appid, nonce_digits) = (keys.appid.clone(), keys.nonce_digits);
         let account = Account { appid, secret, corp_key, nonce_digits };
-        let (timezone, photos) = (origin.timezone.clone(), upstream.photos);
+        let (timezone, photos) = (origin.timezone.clone(), upstream.photos.are_sent());
         Ok(National(Arc::new(Platform { keys, account, project, timezone, photos })))
     }
 }

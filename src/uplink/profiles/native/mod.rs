@@ -1,22 +1,24 @@
 //! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
 //!
 //! A topic is `gatehouse/v1/{project}/{gateway}/` and a word. The gateway publishes `attendance`,
-//! `event`, `status`, `head` and `reply`. The platform publishes `command` and `ack`.
+//! `event`, `photo`, `status`, `head` and `reply`. The platform publishes `command` and `ack`.
 
 pub mod command;
 mod encoding;
 #[cfg(test)]
 mod tests;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 pub use self::encoding::Encoding;
 use self::encoding::encode;
 use super::profile::{
     Acknowledgement, Attached, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand,
-    Online, Profile, Stub,
+    Online, PhotoNotice, Profile, Stub,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -122,6 +124,25 @@ impl Profile for Native {
             "consistency": consistency.iter().map(hex::encode).collect::<Vec<_>>(),
         });
         self.message("head", &value, false)
+    }
+
+    fn photos_on(&self) -> Option<String> {
+        Some(self.topic("photo"))
+    }
+
+    fn photo(&self, PhotoNotice { record, photo }: &PhotoNotice) -> Made {
+        let value = json!({
+            "v": 1,
+            "gateway": self.origin.gateway,
+            "project": self.origin.project,
+            "ledger": record.ledger,
+            "seq": record.seq,
+            "of": record.passage,
+            "crop": photo.crop,
+            "sha256": hex::encode(Sha256::digest(&photo.jpeg)),
+            "jpeg": BASE64.encode(&photo.jpeg),
+        });
+        self.message("photo", &value, false)
     }
 
     fn stubs_on(&self) -> Option<String> {
