@@ -162,6 +162,7 @@ fn speaks(configuration: Configuration, port: u16) -> Configuration {
     };
     configuration
         .calls(&format!("tcp://127.0.0.1:{port}"), "tcp843")
+        .its("photos", "record")
         .its("vendor_code", VENDOR)
         .its("answer_s", 2)
         .its("whitelist_s", 1)

@@ -72,6 +72,7 @@ fn checked(profiles: &[Registered], config: &Config) -> Result<(), ConfigError> 
     for (i, upstream) in config.upstreams.iter().enumerate() {
         let made = made(profiles, upstream, &origin).and_then(|profile| {
             can_reach(&*profile, upstream)?;
+            can_give(&*profile, upstream)?;
             can_acknowledge(&*profile, upstream)?;
             before.iter().try_for_each(|(other, theirs)| {
                 distinct((upstream, &*profile), (other, &**theirs), &origin)
@@ -126,6 +127,20 @@ fn can_reach(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
     };
     let name = &upstream.profile;
     wrong(key, format!("is not the address of a platform with profile = {name:?}: write {form}"))
+}
+
+/// Refuses a configuration that cannot give what the profile needs. ID numbers and the numbers of
+/// workers are on the roster; photos are not sent by default.
+fn can_give(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
+    if !profile.needs().photo || upstream.photos.are_sent() {
+        return Ok(());
+    }
+    let (name, upstream) = (&upstream.profile, &upstream.name);
+    let problem = format!(
+        "a platform with profile = {name:?} wants a photo with each record: write \"record\". The photo of \
+         a worker goes only with the consent to photo:{upstream}; the other records go without"
+    );
+    wrong("photos", problem)
 }
 
 /// Refuses `ack = "platform"` for a platform that cannot acknowledge. Its rows would wait for ever.
