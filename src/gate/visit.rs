@@ -80,7 +80,7 @@ pub struct FaceRules {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// Enough looks agree on a worker, or on no worker.
-    Agreed(Claim),
+    Agreed(Box<Claim>),
     /// Number of looks in a row that agree; `of` must agree.
     Agreeing { looks: u32, of: u32 },
     /// The face matches no one, but a worker was recognised a moment ago and turns to walk.
@@ -122,7 +122,7 @@ impl Visit {
         }
         let looks = self.agreement.look(named);
         if self.agreement.suffices(rules.frames_to_agree) {
-            Verdict::Agreed(self.claim(sighting, rules))
+            Verdict::Agreed(Box::new(self.claim(sighting, rules)))
         } else {
             Verdict::Agreeing { looks, of: self.agreement.needed(rules.frames_to_agree) }
         }

@@ -303,6 +303,7 @@ impl<'a> Rows<'a> {
         }
         let stubbed = std::mem::take(&mut self.stubbed);
         let refusals = std::mem::take(&mut self.refusals);
+        let counts_refused = self.state.borrow().refused_rows > 0;
         let largest = self.largest as u64;
         let signed = self.signed.0.filter(|_| std::mem::take(&mut self.signed.1));
         let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
@@ -325,7 +326,8 @@ impl<'a> Rows<'a> {
                 failpoint::at("uplink.striking");
                 let acknowledged = rows + more.transpose()?.unwrap_or(0);
                 let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
-                let refused = !refusals.is_empty();
+                // Refused rows may have been put back meanwhile.
+                let refused = counts_refused || !refusals.is_empty();
                 let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
                 Ok::<_, LedgerError>(Struck { acknowledged, left_out, withheld, refused })
             });

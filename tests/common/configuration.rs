@@ -136,6 +136,12 @@ impl Configuration {
         self
     }
 
+    /// Sets these upstreams in place of all others.
+    pub fn upstreams(mut self, upstreams: Vec<Table>) -> Configuration {
+        *list(&mut self.0, "upstream") = upstreams.into_iter().map(Value::from).collect();
+        self
+    }
+
     /// Makes the last upstream a platform that answers each call, with this profile.
     pub fn calls(mut self, url: &str, profile: &str) -> Configuration {
         let upstream = list(&mut self.0, "upstream").last_mut().unwrap().as_table_mut().unwrap();

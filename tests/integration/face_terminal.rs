@@ -156,7 +156,7 @@ impl Scene {
         site.broker.start();
         let platform = FacePlatform::start(&site, dialect);
         site.broker.stop();
-        Scene { gate: Gate::at(site, &wall.environment()), platform, wall: wall }
+        Scene { gate: Gate::at(site, &wall.environment()), platform, wall }
     }
 
     fn count(&self, sql: &str) -> u64 {

@@ -58,6 +58,7 @@ mod network_camera;
 mod others;
 mod pending;
 mod photos;
+mod platforms;
 mod program;
 mod queue;
 mod readers;

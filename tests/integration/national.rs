@@ -22,29 +22,32 @@ use crate::common::{
     until,
 };
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const TEAMS: [(&str, &str); 3] =
     [("钢筋班", "100001"), ("木工班", "100002"), ("混凝土班", "100003")];
 
 /// The platform's process, whose disk outlives it. Dropping this value ends it.
-struct Platform {
+pub struct Platform {
     child: Option<Child>,
-    port: u16,
+    pub port: u16,
+    pub nonce_digits: u8,
     dir: PathBuf,
     tls: Option<(PathBuf, PathBuf)>,
 }
 
 impl Platform {
-    fn of(site: &Site) -> Platform {
-        let dir = site.path("platform");
+    /// Prepares a platform with this folder in the site's.
+    pub fn of(site: &Site, name: &str) -> Platform {
+        let dir = site.path(name);
         std::fs::create_dir(&dir).unwrap();
-        Platform { child: None, port: free_port(), dir, tls: None }
+        Platform { child: None, port: free_port(), nonce_digits: 32, dir, tls: None }
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let mut command = Command::new(python());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/national.py");
         command.arg(script).args(["--port", &self.port.to_string(), "--secret", SECRET]);
+        command.args(["--nonce-digits", &self.nonce_digits.to_string()]);
         command.args(["--appid", "P-1", "--project", "P-1", "--dir"]).arg(&self.dir);
         if let Some((cert, key)) = &self.tls {
             command.arg("--cert").arg(cert).arg("--key").arg(key);
@@ -78,15 +81,20 @@ impl Platform {
         whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn records(&self) -> Vec<Value> {
+    pub fn records(&self) -> Vec<Value> {
         self.lines("records.jsonl")
+    }
+
+    /// Asserts that the gateway never broke a rule of the interface.
+    pub fn broke_no_rule(&self) {
+        let wrong = std::fs::read_to_string(self.dir.join("wrong.txt")).unwrap_or_default();
+        assert_eq!(wrong, "", "the gateway broke a rule");
     }
 
     /// Asserts that exactly these passages are on its disk, each once, and that the gateway never
     /// broke a rule of the interface.
     fn assert_has(&self, passages: &[Went]) {
-        let wrong = std::fs::read_to_string(self.dir.join("wrong.txt")).unwrap_or_default();
-        assert_eq!(wrong, "", "the gateway broke a rule");
+        self.broke_no_rule();
         let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
         let rows: Vec<[String; 4]> = self
             .records()
@@ -117,7 +125,7 @@ impl Drop for Platform {
 /// Returns a site whose upstream is this kind of platform, and the platform, which is not started.
 fn prepared() -> (Site, Platform) {
     let site = Site::without_lanes();
-    let platform = Platform::of(&site);
+    let platform = Platform::of(&site, "platform");
     std::fs::write(site.path("secret"), SECRET).unwrap();
     let url = format!("http://127.0.0.1:{}/open/api", platform.port);
     site.configure(|c| {

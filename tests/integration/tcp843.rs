@@ -29,7 +29,7 @@ const RELEASE: [&str; 9] =
     ["lane", "release", "north", "--direction", "entry", "--worker", "W001", "--reason", "x"];
 
 /// Returns the ID number of the platform's worker `n`, as `tests/peers/tcp843.py` makes it.
-fn id_number(n: u32) -> String {
+pub fn id_number(n: u32) -> String {
     let day = n / 900;
     let (year, month) = (1950 + day / 28 / 12, day / 28 % 12 + 1);
     let digits = format!("110101{year:04}{month:02}{:02}{:03}", day % 28 + 1, n % 900 + 100);
@@ -39,8 +39,8 @@ fn id_number(n: u32) -> String {
 }
 
 /// The platform's process, whose disk outlives it. Dropping this value ends it.
-struct Platform {
-    port: u16,
+pub struct Platform {
+    pub port: u16,
     records: PathBuf,
     arguments: Vec<String>,
     up: Option<(Child, ChildStdin, mpsc::Receiver<String>)>,
@@ -49,16 +49,22 @@ struct Platform {
 impl Platform {
     /// Prepares a platform with these further arguments.
     fn of(site: &Site, arguments: &[&str]) -> Platform {
+        let devices = DEVICES.iter().flat_map(|(_, device)| ["--device", device]);
+        let usual: Vec<&str> = ["--vendor", VENDOR].into_iter().chain(devices).collect();
+        Platform::with(site, &[&usual, arguments].concat())
+    }
+
+    /// Prepares a platform with these arguments, among them the vendor and the devices.
+    pub fn with(site: &Site, arguments: &[&str]) -> Platform {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         Platform { port: free_port(), records: site.path("platform.jsonl"), arguments, up: None }
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         let mut command = Command::new(python());
         command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/tcp843.py"));
-        command.args(["--port", &self.port.to_string(), "--vendor", VENDOR, "--records"]);
+        command.args(["--port", &self.port.to_string(), "--records"]);
         command.arg(&self.records).args(&self.arguments);
-        command.args(DEVICES.iter().flat_map(|(_, device)| ["--device", device]));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = ends_with_test(&mut command).spawn().unwrap();
         let (commands, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -107,7 +113,7 @@ impl Platform {
     }
 
     /// Returns worker, time, device, type and length of the photo of each record.
-    fn records(&mut self) -> Vec<(u64, String, String, u64, u64)> {
+    pub fn records(&mut self) -> Vec<(u64, String, String, u64, u64)> {
         let report = self.report();
         report["records"]
             .as_array()
@@ -290,7 +296,7 @@ fn a_refused_record_holds_nothing_up_and_goes_when_it_is_offered_again() {
     });
     // The worker is registered at the platform. The next list has the number, and the records go.
     platform.kill();
-    platform.arguments = vec!["--workers".into(), "3".into()];
+    platform.arguments.extend(["--workers".to_owned(), "3".to_owned()]);
     platform.start();
     platform.has(30);
     let keys: BTreeSet<_> =

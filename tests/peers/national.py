@@ -110,7 +110,8 @@ class Platform:
             raise Wrong(f"fields {sorted(fields)}")
         if fields["appid"] != self.arguments.appid or fields["version"] != "1.0" or fields["format"] != "json":
             raise Wrong(f"envelope {fields}")
-        if not re.fullmatch("[0-9a-f]{32}", fields["nonce"]):
+        digits = self.arguments.nonce_digits
+        if not re.fullmatch("[0-9a-f]{32}" if digits == 32 else f"[0-9]{{{digits}}}", fields["nonce"]):
             raise Wrong(f"nonce {fields['nonce']}")
         datetime.strptime(fields["timestamp"], "%Y%m%d%H%M%S")
         sign = fields.pop("sign")
@@ -271,7 +272,8 @@ def main():
     parser.add_argument("--secret", required=True)
     parser.add_argument("--appid", required=True)
     parser.add_argument("--project", required=True)
-    parser.add_argument("--at-once", type=int, default=50)
+    parser.add_argument("--nonce-digits", type=int, default=32)
+parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--cert")
     parser.add_argument("--key")
     arguments = parser.parse_args()

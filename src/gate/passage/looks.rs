@@ -50,10 +50,10 @@ impl Machine {
             _ if cools => nothing(Taken::CoolingDown),
             Verdict::Agreed(_) if beside == Beside::Briefly => nothing(Taken::Beside),
             Verdict::Agreed(claim) if beside == Beside::Long => {
-                let claim = Claim { who: Err(Reason::SeveralFaces), photo: None, ..claim };
+                let claim = Claim { who: Err(Reason::SeveralFaces), photo: None, ..*claim };
                 self.decide(now, claim, fresh)
             }
-            Verdict::Agreed(claim) => self.decide(now, claim, fresh),
+            Verdict::Agreed(claim) => self.decide(now, *claim, fresh),
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),
             Verdict::Ignored => nothing(if !self.is_free() { Taken::Busy } else { Taken::Free }),

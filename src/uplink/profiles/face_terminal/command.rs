@@ -32,6 +32,11 @@ const GLANCE_BYTES: usize = 4096;
 const DEPTH_MAX: u8 = 6;
 const BOUNDS: Bounds = Bounds { members: BATCH_MAX, depth: DEPTH_MAX, fractions: true };
 
+/// A verb of this gateway, and its arguments.
+type Asked = (&'static str, Map<String, Value>);
+/// The code of a refusal, and its sentence.
+type Refused = (&'static str, String);
+
 /// What a message is read with.
 pub struct Reader<'a> {
     /// The number of this terminal.
@@ -143,8 +148,7 @@ impl Reader<'_> {
         let custom_id = info.as_ref().and_then(Value::as_object).and_then(|i| text(i, "customId"));
         let custom_id = custom_id.filter(|id| is_worker_id(id)).unwrap_or_default();
         let id = own(&message, &custom_id);
-        let refuse =
-            |(code, message): (&'static str, String)| NoCommand::new(Some(&id), code, message);
+        let refuse = |(code, message): Refused| NoCommand::new(Some(&id), code, message);
         if let Err(problem) = for_this(info.as_ref().and_then(Value::as_object), self.sn) {
             return Err(refuse(("misaddressed", problem)));
         }
@@ -204,11 +208,7 @@ impl Reader<'_> {
     }
 
     /// Returns the verb of this gateway, with its arguments.
-    fn verb(
-        &self,
-        operator: &str,
-        info: Option<Value>,
-    ) -> Result<(&'static str, Map<String, Value>), (&'static str, String)> {
+    fn verb(&self, operator: &str, info: Option<Value>) -> Result<Asked, Refused> {
         let malformed = |problem: &str| ("malformed", problem.to_owned());
         match (operator, info) {
             ("EditPerson" | "EditPersonNew", Some(Value::Object(info))) => {

@@ -279,7 +279,7 @@ fn an_answer_is_a_verdict_a_refused_account_or_no_answer() {
     let exists = json!({"code": -1, "msg": "考勤记录已存在"});
     let words = "考勤记录已存在, code -1".to_owned();
     assert_eq!(said(&two, exists.clone()), Ok(vec![Verdict::Refused(words); 2]));
-    assert_eq!(said(&[row.clone()], exists), Ok(vec![Verdict::Taken]));
+    assert_eq!(said(std::slice::from_ref(&row), exists), Ok(vec![Verdict::Taken]));
     for code in [-2, -3, -4] {
         let refused = said(&two, json!({"code": code, "message": "no"})).unwrap_err();
         assert!(refused.is_login && refused.words.ends_with(&format!("(no, code {code})")));
