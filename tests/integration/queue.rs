@@ -117,9 +117,4 @@ fn the_person_who_aims_a_camera_sees_the_zone_and_no_face() {
     assert_eq!((picture.width(), picture.height()), (640, 360));
     gate.site.gatehouse(&watch).refused("cannot be created: choose another file");
     gate.site.gatehouse(&["lane", "watch", "south", "--picture", "x.jpg"]).refused("no lane");
-    // The picture shows no face that can be enrolled.
-    let number = "522201199103074411";
-    let said = gate.site.enroll("W003", "W003", number, &file);
-    assert_ne!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("no face") || said.err.contains("narrower"), "{said:?}");
 }
