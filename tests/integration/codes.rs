@@ -157,7 +157,7 @@ fn a_code_is_drawn_for_the_terminal_with_its_text_and_end() {
     codes.gate.site.gatehouse(&["worker", "qr", "W009"]).refused("there is no worker W009");
 }
 
-/// Returns the first fenced block of docs/integrate/qr.md after a text.
+/// Returns the fenced block of docs/integrate/qr.md that begins after this text.
 fn documented(after: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integrate/qr.md");
     let page = std::fs::read_to_string(page).unwrap();
