@@ -43,6 +43,7 @@ pub struct Lanes {
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
     /// The readers of cards, by the number of the lane.
+    #[allow(dead_code, reason = "only the soak shows cards")]
     pub readers: BTreeMap<usize, Reader>,
     environment: &'static [(&'static str, &'static str)],
     _watches: Vec<Watch>,
