@@ -69,7 +69,7 @@ async fn run_over(
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
-    let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    let mut delivery = Delivery::new(upstream.ack, context.sent_before).without_repeats();
     let (mut backoff, mut refusals) = (Backoff::default(), Refusals::default());
     let mut down_since = context.clock.monotonic();
     // The warning comes once, not at each attempt, because a link may be down for days.

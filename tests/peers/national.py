@@ -273,7 +273,7 @@ def main():
     parser.add_argument("--appid", required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--nonce-digits", type=int, default=32)
-parser.add_argument("--at-once", type=int, default=50)
+    parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--cert")
     parser.add_argument("--key")
     arguments = parser.parse_args()
