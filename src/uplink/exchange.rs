@@ -130,7 +130,11 @@ async fn run_over(
             tokio::select! {
                 _ = context.cancel.cancelled() => return,
                 _ = &mut rest => break,
-                Some(Asked::Again { from, to }) = asked.recv() => delivery.again(from, to),
+                Some(asked) = asked.recv() => {
+                    if let Asked::Again { from, to } = asked {
+                        delivery.again(from, to);
+                    }
+                }
             }
         }
         state.send_modify(|s| s.next_try = None);
