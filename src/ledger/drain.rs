@@ -45,6 +45,11 @@ enum Step {
 }
 
 impl Progress {
+    /// Returns the name of the database's folder.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Returns the progress up to a row only.
     pub fn only_upto(mut self, seq: u64) -> Progress {
         match &mut self.step {

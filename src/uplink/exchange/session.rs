@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use self::earlier::{Earlier, Next};
+use super::suspects::{Key, Suspects};
 use crate::{
     clock::Monotonic,
     failpoint,
@@ -64,8 +65,14 @@ struct Waiting {
     pause: Duration,
 }
 
+/// Returns the key of a row of the present database.
+fn present(seq: u64) -> Key {
+    (String::new(), seq)
+}
+
 pub(super) struct Session<'a> {
     rows: Rows<'a>,
+    suspects: &'a mut Suspects,
     authority: Arc<Authority>,
     safety: Arc<Safety>,
     wire: Option<Box<dyn Wire>>,
@@ -77,6 +84,10 @@ pub(super) struct Session<'a> {
     waiting: BTreeMap<String, Waiting>,
     /// Rows that go alone, because a call with others was refused as a whole.
     alone: BTreeSet<u64>,
+    /// Rows over which connections ended. They go when no other row waits.
+    put_off: BTreeSet<Key>,
+    /// The one of them that goes now.
+    last: Option<Key>,
     upkeep_due: bool,
     /// Interval between looks at what is due without a row.
     tick: Duration,
@@ -89,12 +100,14 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn new(
         rows: Rows<'a>,
+        suspects: &'a mut Suspects,
         authority: Arc<Authority>,
         wire: Box<dyn Wire>,
         (safety, tick): (Arc<Safety>, Duration),
     ) -> Session<'a> {
         Session {
             rows,
+            suspects,
             authority,
             safety,
             wire: Some(wire),
@@ -103,6 +116,8 @@ impl<'a> Session<'a> {
             packet: 0,
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
+            put_off: BTreeSet::new(),
+            last: None,
             upkeep_due: false,
             tick,
             heard: VecDeque::new(),
@@ -238,6 +253,8 @@ impl<'a> Session<'a> {
         let due = self.waiting.iter().find(|(_, waiting)| now >= waiting.at);
         let due = due.map(|(serial, _)| serial.clone());
         if let Some(serial) = due {
+            let seqs = self.waiting.get(&serial).map(|waiting| waiting.seqs.clone());
+            self.suspects.begins(seqs.into_iter().flatten().map(present));
             return Ok(Some(Box::pin(async move {
                 let answer = wire.inquire(serial.clone()).await;
                 (wire, Done::Inquiry(serial, answer))
@@ -252,6 +269,7 @@ impl<'a> Session<'a> {
         let rows = self.gather(wire.at_once(), now);
         if !rows.is_empty() {
             let (keys, parcels): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            self.suspects.begins(keys.iter().map(|(_, seq)| present(*seq)));
             failpoint::at("uplink.published");
             return Ok(Some(Box::pin(async move {
                 let verdicts = wire.deliver(parcels).await;
@@ -270,6 +288,7 @@ impl<'a> Session<'a> {
             })));
         }
         self.wire = Some(wire);
+        self.offer_last();
         Ok(None)
     }
 
@@ -277,10 +296,17 @@ impl<'a> Session<'a> {
         match done {
             Done::Rows(keys, verdicts) => {
                 let verdicts = verdicts.map_err(|error| self.failed(error))?;
+                if verdicts.len() != keys.len() {
+                    let error = WireError::new("it does not answer for each record");
+                    return Err(self.failed(error));
+                }
+                let is_final = |verdict: &Verdict| !matches!(verdict, Verdict::NotNow(_));
+                self.suspects.answered(verdicts.iter().any(is_final));
                 self.judged(keys, verdicts).await
             }
             Done::Inquiry(serial, answer) => {
                 let answer = answer.map_err(|error| self.failed(error))?;
+                self.suspects.answered(matches!(answer, Some(Verdict::Taken)));
                 self.answered(serial, answer).await
             }
             Done::Upkeep(kept) => {
@@ -290,6 +316,7 @@ impl<'a> Session<'a> {
             }
             Done::Earlier(verdict) => {
                 let verdict = verdict.map_err(|error| self.failed(error))?;
+                self.suspects.answered(matches!(verdict, Some(Verdict::Taken)));
                 self.earlier_judged(verdict).await
             }
         }

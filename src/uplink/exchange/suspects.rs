@@ -93,6 +93,11 @@ impl Suspects {
         }
     }
 
+    /// Returns whether connections ended over a call of this row with others.
+    pub fn is_to_go_alone(&self, key: &Key) -> bool {
+        self.alone.contains(key)
+    }
+
     /// Returns whether a row goes alone.
     pub fn goes_alone(&self, key: &Key) -> bool {
         self.alone.contains(key) || self.rows.contains_key(key)

@@ -9,7 +9,10 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use super::*;
+use super::{
+    suspects::{Course, Key},
+    *,
+};
 use crate::uplink::profiles;
 use crate::{
     attendance::{EventRecord, Record},
@@ -89,9 +92,13 @@ struct Platform {
     disk: BTreeSet<u64>,
     /// It refuses these.
     bad: BTreeSet<u64>,
+    /// Each connection ends over these.
+    poison: BTreeSet<u64>,
     /// Calls that it judges later, by their number.
     later: BTreeMap<String, Vec<u64>>,
     serial: u32,
+    /// It takes what it can at once.
+    calm: bool,
 }
 
 impl Platform {
@@ -112,6 +119,13 @@ impl Platform {
         for row in rows {
             let marked = row.resent || !self.disk.contains(&row.seq);
             assert!(marked, "row {} comes again without a mark", row.seq);
+        }
+        if seqs.iter().any(|seq| self.poison.contains(seq)) {
+            return Err(WireError::new("the answer is no JSON"));
+        }
+        if self.calm {
+            self.disk.extend(&seqs);
+            return Ok(vec![Verdict::Taken; rows.len()]);
         }
         if self.one_in(12) {
             return Err(WireError::new("the call is lost"));
@@ -236,7 +250,8 @@ impl Link {
             if aside == refused && !drains && outbox(&self.base.store).await.is_empty() {
                 return;
             }
-            let dies = kills < 3 && self.platform.lock().unwrap().one_in(20);
+            let calm = self.platform.lock().unwrap().calm;
+            let dies = !calm && kills < 3 && self.platform.lock().unwrap().one_in(20);
             kills += u32::from(dies);
             if dies || self.runs.as_ref().is_none_or(|(.., task)| task.is_finished()) {
                 self.kill();
@@ -379,5 +394,100 @@ async fn i3_records_of_a_database_set_aside_are_taken_or_listed_and_offered_agai
     link.begin();
     link.until_refused(0).await;
     assert_eq!(link.platform.lock().unwrap().disk, all);
+    link.kill();
+}
+
+fn key(seq: u64) -> Key {
+    (String::new(), seq)
+}
+
+/// A call under way ends the connection.
+fn ends(suspects: &mut Suspects, call: &[u64]) {
+    suspects.begins(call.iter().map(|seq| key(*seq)));
+    suspects.ended("no JSON");
+}
+
+fn takes(suspects: &mut Suspects, call: &[u64]) {
+    suspects.begins(call.iter().map(|seq| key(*seq)));
+    suspects.answered(true);
+}
+
+#[test]
+fn rows_go_alone_after_three_connections_that_ended_over_their_call() {
+    let mut suspects = Suspects::default();
+    ends(&mut suspects, &[1, 2, 3]);
+    // A connection that ends without a call, and an answer to others, change nothing.
+    suspects.ended("it hung up");
+    takes(&mut suspects, &[8, 9]);
+    ends(&mut suspects, &[1, 2, 3, 4]);
+    assert!(!suspects.goes_alone(&key(1)));
+    ends(&mut suspects, &[2, 3, 4]);
+    let alone: Vec<u64> = (1..9).filter(|seq| suspects.goes_alone(&key(*seq))).collect();
+    assert_eq!(alone, [2, 3], "the rows that each of the calls had");
+    takes(&mut suspects, &[2]);
+    assert!(!suspects.goes_alone(&key(2)) && suspects.goes_alone(&key(3)));
+}
+
+#[test]
+fn a_row_stands_aside_when_it_ends_a_connection_again_after_another_row_was_taken() {
+    let mut suspects = Suspects::default();
+    for _ in 0..2 {
+        ends(&mut suspects, &[3]);
+        assert_eq!(suspects.course(&key(3)), Course::Now);
+    }
+    ends(&mut suspects, &[3]);
+    assert_eq!(suspects.course(&key(3)), Course::Last, "others go first");
+    takes(&mut suspects, &[4]);
+    assert_eq!(suspects.course(&key(3)), Course::Now, "it has one more try");
+    ends(&mut suspects, &[3]);
+    assert_eq!(suspects.course(&key(3)), Course::Aside("no JSON".to_owned()));
+    suspects.forget(&key(3));
+    assert_eq!(suspects.course(&key(3)), Course::Now, "it begins again when it is offered again");
+    // A row that is taken at last is no suspect.
+    (0..3).for_each(|_| ends(&mut suspects, &[5]));
+    takes(&mut suspects, &[6]);
+    takes(&mut suspects, &[5]);
+    ends(&mut suspects, &[5]);
+    assert_eq!(suspects.course(&key(5)), Course::Now);
+}
+
+#[test]
+fn no_row_stands_aside_while_the_platform_takes_none() {
+    let mut suspects = Suspects::default();
+    let rows: Vec<Key> = (1..=40).map(key).collect();
+    for _ in 0..2000 {
+        let now = rows.iter().find(|row| suspects.course(row) == Course::Now);
+        let (_, seq) = now.or_else(|| suspects.first(rows.iter())).unwrap().clone();
+        ends(&mut suspects, &[seq]);
+        assert!(rows.iter().all(|row| !matches!(suspects.course(row), Course::Aside(_))));
+    }
+    // It is up again: each suspect has another try, and is taken.
+    for (_, seq) in rows.clone() {
+        takes(&mut suspects, &[seq]);
+        assert!(rows.iter().all(|row| !matches!(suspects.course(row), Course::Aside(_))));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i3_a_row_over_which_each_connection_ends_stands_aside_and_the_others_go() {
+    let mut base = Base::new().await;
+    record(&base.store, &base.ledger, 9).await;
+    set_aside(&mut base, 3);
+    let poison = BTreeSet::from([2]);
+    let platform = Platform { poison, calm: true, ..Platform::default() };
+    let mut link = Link::to(base, platform);
+    link.begin();
+    // The row itself, and the record with its seq in the database that was set aside.
+    link.until_refused(2).await;
+    let all: BTreeSet<u64> = (1..=9).collect();
+    assert_eq!(link.platform.lock().unwrap().disk, &all - &BTreeSet::from([2]));
+    let list = |tx: &rusqlite::Transaction<'_>| {
+        let here = ledger::refused(tx, "platform", 0, 9)?;
+        let aside = ledger::not_drained(tx, "platform", ("", 0), 9)?;
+        Ok::<_, LedgerError>((here, aside))
+    };
+    let (here, aside) = link.base.store.read(list).await.unwrap();
+    assert_eq!((here[0].seq, &*here[0].words), (2, "the answer is no JSON"));
+    assert_eq!((aside[0].1.seq, &*aside[0].1.words), (2, "the answer is no JSON"));
     link.kill();
 }

@@ -11,6 +11,7 @@ use crate::{
     ledger::{Progress, Refusal},
     uplink::{
         delivery::REFUSED_PAUSE,
+        exchange::suspects::Course,
         link::LinkError,
         profiles::{Parcel, Verdict},
         set_aside::{self, Page},
@@ -70,6 +71,25 @@ impl Session<'_> {
             };
             self.earlier.page = rows.into_iter().map(parcel).collect();
             (self.earlier.refusals, self.earlier.progress) = (lacking, Some(progress));
+        }
+        let place = self.earlier.progress.as_ref().map(Progress::place).unwrap_or_default();
+        let seq = self.earlier.page.front().map_or(0, |parcel| parcel.seq);
+        let key = (place.to_owned(), seq);
+        match self.suspects.course(&key) {
+            Course::Aside(words) => {
+                self.suspects.forget(&key);
+                self.earlier_done(Some(words));
+                if self.earlier.page.is_empty() {
+                    self.note_earlier().await?;
+                }
+                return Ok(None);
+            }
+            Course::Last if self.last.as_ref() != Some(&key) => {
+                self.earlier.pause_until = Some(now + REFUSED_PAUSE);
+                self.last = Some(key);
+                return Ok(None);
+            }
+            Course::Last | Course::Now => self.suspects.begins([key]),
         }
         let send = || self.earlier.page.front().cloned().map(Next::Send);
         Ok(self.earlier.serial.clone().map(Next::Ask).or_else(send))

@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{INQUIRIES, Session, Waiting};
+use super::{INQUIRIES, Session, Waiting, present};
 use crate::{
     clock::Monotonic,
-    uplink::{delivery::WINDOW, exchange::UNDECIDED, profiles::Parcel, rows::Row},
+    uplink::{
+        delivery::WINDOW,
+        exchange::{UNDECIDED, suspects::Course},
+        profiles::Parcel,
+        rows::Row,
+    },
 };
 
 /// Maximum size of the rows of a call, if it has several.
@@ -22,7 +27,27 @@ impl Session<'_> {
         while self.next.len() < ahead.min(room)
             && let Some((packet, seq, row)) = self.numbered(now)
         {
+            let key = present(seq);
+            let is_last = self.last.as_ref() == Some(&key);
+            match self.suspects.course(&key) {
+                Course::Aside(words) => {
+                    self.rows.delivery.undecided(packet);
+                    self.suspects.forget(&key);
+                    self.refused(seq, words);
+                    continue;
+                }
+                Course::Last if row.serial.is_none() && !is_last => {
+                    self.rows.delivery.undecided(packet);
+                    self.put_off.insert(key);
+                    continue;
+                }
+                Course::Last | Course::Now => {}
+            }
             match row.serial {
+                // Connections ended over the question for a verdict on it and others.
+                Some(_) if self.suspects.is_to_go_alone(&key) => {
+                    self.next.push_back((packet, seq, Row { serial: None, ..row }));
+                }
                 Some(serial) => {
                     self.rows.delivery.undecided(packet);
                     self.wait_for(serial, [seq], now);
@@ -39,7 +64,7 @@ impl Session<'_> {
         let mut is_full = false;
         for (packet, seq, row) in self.next.drain(..) {
             let size = row.message.payload.len();
-            let goes_alone = self.alone.contains(&seq);
+            let goes_alone = self.alone.contains(&seq) || self.suspects.goes_alone(&present(seq));
             let fits = rows.first().is_none_or(|(_, first)| {
                 first.message.topic == row.message.topic
                     && !goes_alone
@@ -66,6 +91,20 @@ impl Session<'_> {
             });
         }
         rows
+    }
+
+    /// Offers a row that goes last, if no other row waits.
+    pub(super) fn offer_last(&mut self) {
+        let delivery = &mut self.rows.delivery;
+        let others = !delivery.is_quiet() || delivery.wants().is_some() || !self.next.is_empty();
+        if others {
+            return;
+        }
+        if let Some(key) = self.suspects.first(self.put_off.iter()).cloned() {
+            self.put_off.remove(&key);
+            delivery.again(key.1, key.1);
+            self.last = Some(key);
+        }
     }
 
     /// Returns the next row of the delivery with a number of its own.

@@ -7,7 +7,7 @@ use crate::{
     failpoint,
     ledger::{self, Refusal},
     store::Priority,
-    uplink::{link::LinkError, profiles::Verdict, wire::WireError},
+    uplink::{link::LinkError, profiles::Verdict},
 };
 
 /// Maximum length of a platform's words, in characters.
@@ -20,9 +20,6 @@ impl Session<'_> {
         keys: Vec<(u16, u64)>,
         verdicts: Vec<Verdict>,
     ) -> Result<(), LinkError> {
-        if verdicts.len() != keys.len() {
-            return Err(self.failed(WireError::new("it does not answer for each record")));
-        }
         let now = self.rows.context.clock.monotonic();
         let refuses_all = verdicts.len() > 1
             && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(_)))
