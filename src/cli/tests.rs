@@ -96,7 +96,12 @@ fn required_options_come_first() {
             })
         };
         let longs = |required: bool| {
-            let of_these = command.get_arguments().filter(move |a| a.is_required_set() == required);
+            // A card in the reader gives these two, so clap does not count them as required.
+            let by_card = |long: Option<&str>| matches!(long, Some("name" | "id-number"));
+            let enrolls = path[..] == ["worker", "enroll"];
+            let of_these = command.get_arguments().filter(move |a| {
+                (a.is_required_set() || (enrolls && by_card(a.get_long()))) == required
+            });
             of_these.filter(|a| a.get_help_heading().is_none()).filter_map(|a| a.get_long())
         };
         let last = longs(true).map(|long| place(long).unwrap_or_else(|| panic!("{help}"))).max();

@@ -287,7 +287,7 @@ fn every_refusal_names_file_line_and_key() {
         (upstream("mqtts://bro ker", ""), "upstream[0].broker: the address holds a space"),
         (
             upstream("mqtt://localhost", "ca = \"ca.pem\"\n"),
-            "/etc/g.toml:5: upstream[0].ca: no broker of this upstream has mqtts://",
+            "/etc/g.toml:5: upstream[0].ca: no address of this upstream has mqtts:// or https://",
         ),
         (
             upstream("mqtts://broker.example", "cert = \"gate.pem\"\n"),
@@ -311,11 +311,11 @@ fn every_refusal_names_file_line_and_key() {
         ),
         (
             upstream("mqtts://broker.example", "photo_kb = 501\n"),
-            "/etc/g.toml:5: upstream[0].photo_kb: 501 must be 10 to 500",
+            "/etc/g.toml:5: upstream[0].photo_kb: 501 must be from 10 to 500",
         ),
         (
             upstream("mqtts://broker.example", "photo_kb_per_minute = 9\n"),
-            "/etc/g.toml:5: upstream[0].photo_kb_per_minute: 9 must be 10 to 65535",
+            "/etc/g.toml:5: upstream[0].photo_kb_per_minute: 9 must be from 10 to 65535",
         ),
         (
             upstream("mqtts://broker.example", "photos = \"record\"\n")

@@ -224,8 +224,8 @@ impl Upstream {
             if self.brokers.is_empty() {
                 return wrong(
                     at("broker"),
-                    "is missing: add broker = \"mqtts://HOST:PORT\" under [[upstream]], or the url of \
-                     a platform whose profile does not speak MQTT",
+                    "is missing: add broker = … under [[upstream]], or url = … if the platform's \
+                     profile does not speak MQTT",
                 );
             }
             return Ok(());

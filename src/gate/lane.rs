@@ -69,7 +69,7 @@ pub enum Request {
 
 /// An answer of the store.
 enum Done {
-    Passage(Event),
+    Passage(Box<Event>),
     Mode(mode::Written),
     Sensors(sensors::Written),
 }
@@ -333,7 +333,7 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
                 continue;
             }
             Some(done) = done.recv() => match done {
-                Done::Passage(event) => event,
+                Done::Passage(event) => *event,
                 Done::Mode(written) => {
                     shell.mode_written(written);
                     continue;

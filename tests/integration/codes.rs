@@ -157,21 +157,22 @@ fn a_code_is_drawn_for_the_terminal_with_its_text_and_end() {
     codes.gate.site.gatehouse(&["worker", "qr", "W009"]).refused("there is no worker W009");
 }
 
-/// Returns the fenced block of docs/integrate/qr.md in this language.
-fn documented(language: &str) -> String {
+/// Returns the fenced block of docs/integrate/qr.md that begins after this text.
+fn documented(after: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integrate/qr.md");
     let page = std::fs::read_to_string(page).unwrap();
-    let block = page.split_once(&format!("```{language}\n")).unwrap().1;
+    let (_, fenced) = page.split_once(after).unwrap();
+    let (_, block) = fenced.split_once('\n').unwrap();
     block.split_once("```").unwrap().0.to_owned()
 }
 
 #[test]
 fn the_documented_vectors_are_what_python_and_gatehouse_make() {
-    let vectors = documented("text");
+    let vectors = documented("the text:\n\n```");
     let program = format!(
         "{}\nimport sys\nfor line in sys.stdin:\n    body = line.split()[0]\n    parts = \
          body.split('/')\n    print(body, code(bytes(range(32)), *parts))\n",
-        documented("python")
+        documented("```python")
     );
     let mut python = std::process::Command::new(slave::python())
         .args(["-c", &program])

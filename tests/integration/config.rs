@@ -45,7 +45,8 @@ fn meaning(mut config: Config) -> String {
 fn every_shipped_configuration_loads() {
     let files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(files.len() >= 2, "{files:?}");
-    for file in files {
+    // platforms.rs runs the blocks in the folder of platforms.
+    for file in files.into_iter().filter(|file| file.is_file()) {
         let loaded = Config::load(&file).and_then(|config| uplink::check(&config));
         loaded.unwrap_or_else(|e| panic!("{e}"));
     }

@@ -301,7 +301,7 @@ fn an_unknown_key_gets_a_hint_to_its_table_or_its_spelling() {
 fn the_message_for_an_unknown_key_lists_the_keys_of_its_table() {
     let camera = "[[lane.camera]]\ndirection = \"exit\"\nsource = \"http://10.0.0.9/\"\n\
         [[lane.reader]]\nname = \"r\"\ndirection = \"exit\"\ndriver = \"line\"\nport = \"/dev/ttyUSB7\"\n";
-    let rest = "[storage]\n[models]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
+    let rest = "[storage]\n[models]\n[models.liveness]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
     let text = format!("{SITE}{LANE}{camera}[[upstream]]\nbroker = \"mqtt://localhost\"\n{rest}");
     parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();
     for (table, keys) in tables::TABLES.iter() {

@@ -179,7 +179,7 @@ impl Shell<'_> {
                         if let Some(taken) = taken.filter(|_| result.is_ok()) {
                             photo_store.keep(taken);
                         }
-                        Some(Done::Passage(Event::Committed { passage, result }))
+                        Some(Done::Passage(Event::Committed { passage, result }.into()))
                     },
                     move |ledger, tx, stamp| {
                         if let Some(code) = code {
@@ -209,7 +209,7 @@ impl Shell<'_> {
                 self.commit(
                     Priority::Attendance,
                     "outcome",
-                    move |result| Some(Done::Passage(Event::Closed { passage, result })),
+                    move |result| Some(Done::Passage(Event::Closed { passage, result }.into())),
                     move |ledger, tx, stamp| {
                         let ended = (outcome, detail, flags);
                         match ledger.close_flagged(tx, stamp, passage, ended) {
@@ -274,7 +274,7 @@ impl Shell<'_> {
             body.kind(),
             move |result| {
                 drop(place);
-                lost.filter(|_| result.is_err()).map(Done::Passage)
+                lost.filter(|_| result.is_err()).map(|lost| Done::Passage(lost.into()))
             },
             move |ledger, tx, stamp| decided(ledger, tx, stamp, body),
         );
