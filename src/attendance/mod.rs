@@ -106,6 +106,11 @@ words! {
 }
 
 impl Means {
+    /// Returns whether a reader identified the worker.
+    fn is_read(self) -> bool {
+        matches!(self, Means::Card | Means::IdCard | Means::Qr)
+    }
+
     /// Returns the means of the first piece of evidence.
     fn of(evidence: &[Evidence]) -> Means {
         match evidence.first() {

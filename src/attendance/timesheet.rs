@@ -336,6 +336,7 @@ fn day(
             flags.extend((!crossing.is_confirmed()).then_some(Flag::Unconfirmed));
             flags.extend((!crossing.synced).then_some(Flag::Clock));
             flags.extend(crossing.is_corrected().then_some(Flag::Corrected));
+            flags.extend(crossing.means.is_read().then_some(Flag::Reader));
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));

@@ -1,7 +1,7 @@
 //! A gateway with several lanes. Their controllers are simulated devices on pseudo-terminals, and
 //! several can share a line. Each lane has a camera for entries.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::SystemClock,
@@ -13,6 +13,7 @@ use tokio::{runtime::Runtime, sync::broadcast};
 
 use super::{
     Camera, Daemon, Site, Subscriber, configuration::Lane as Configured, photo_path, port::Watch,
+    reader::Reader,
 };
 
 /// Input of a Modbus board for the contact of the fire alarm.
@@ -41,6 +42,9 @@ pub struct Lanes {
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
+    /// The readers of cards, by the number of the lane.
+    pub readers: BTreeMap<usize, Reader>,
+    environment: &'static [(&'static str, &'static str)],
     _watches: Vec<Watch>,
     pub buses: Vec<SimulatedBus>,
     pub site: Site,
@@ -51,13 +55,24 @@ impl Lanes {
     /// Starts a gateway with one serial line for each of `lines`, and that number of lanes on it.
     /// The first lane is `lane-0`. `more` holds further keys for each lane.
     pub fn start(lines: &[(Protocol, u8)], more: &[(&str, toml::Value)]) -> Lanes {
+        Lanes::with_readers(lines, more, &[], &[])
+    }
+
+    /// As `start`, with a reader of cards at the entry of these lanes, and with variables in the
+    /// daemon's environment.
+    pub fn with_readers(
+        lines: &[(Protocol, u8)],
+        more: &[(&str, toml::Value)],
+        readers_at: &[usize],
+        environment: &'static [(&'static str, &'static str)],
+    ) -> Lanes {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let within = runtime.enter();
         let clock = Arc::new(SystemClock::new().unwrap());
         let mut site = Site::without_lanes();
         let (mut buses, mut lanes) = (Vec::new(), Vec::new());
-        let mut watches = Vec::new();
+        let (mut watches, mut readers) = (Vec::new(), BTreeMap::new());
         for (n, (protocol, count)) in lines.iter().enumerate() {
             let line = SimulatedLine {
                 speaks: protocol.speaks(),
@@ -72,7 +87,12 @@ impl Lanes {
                     (format!("lane-{}", lanes.len()), bus.device(address).unwrap());
                 let pipe = format!("camera-{}", lanes.len());
                 let driver = TurnstileDriver::of(&device).unwrap();
-                let lane = described(&name, &driver, &bus.path(), address, &pipe, more);
+                let mut lane = described(&name, &driver, &bus.path(), address, &pipe, more);
+                if readers_at.contains(&lanes.len()) {
+                    let port = format!("card-{}", lanes.len());
+                    lane = lane.reader(&port, "entry", "line");
+                    readers.insert(lanes.len(), Reader::plug_in(&site.path(&port)));
+                }
                 site.configure(|c| c.lane(lane));
                 let camera = Some(Camera::plug_in(&site.path(&pipe)));
                 lanes.push(Lane { name, device, camera });
@@ -88,13 +108,23 @@ impl Lanes {
         }
         site.broker.start();
         let platform = site.broker.subscriber();
-        let daemon = Some(site.start());
+        let daemon = Some(site.start_with(environment));
         for (id, name, id_number, photo) in WORKERS {
             let said = site.enroll(id, name, id_number, &photo_path(photo));
             assert_eq!(said.code, 0, "{said:?}");
         }
         drop(within);
-        let lanes = Lanes { daemon, platform, lanes, _watches: watches, buses, site, runtime };
+        let lanes = Lanes {
+            daemon,
+            platform,
+            lanes,
+            readers,
+            environment,
+            _watches: watches,
+            buses,
+            site,
+            runtime,
+        };
         lanes.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
         lanes
     }
@@ -109,7 +139,7 @@ impl Lanes {
     }
 
     pub fn restart(&mut self) {
-        self.daemon = Some(self.site.start());
+        self.daemon = Some(self.site.start_with(self.environment));
     }
 
     /// Returns the lane as `status` shows it.

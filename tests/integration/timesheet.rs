@@ -620,7 +620,7 @@ fn fixed() -> Document {
         (liu, "exit", "12T17:00:00", "supplement", "claimed"),
         (chen, "exit", "09T17:00:00", "face", "passed"),
         (chen, "entry", "10T08:00:00", "face", "passed"),
-        (chen, "exit", "10T16:30:00", "face", "passed"),
+        (chen, "exit", "10T16:30:00", "card", "passed"),
         (ma, "entry", "09T08:00:00", "face", "passed"),
         (ma, "exit", "09T18:15:00", "face", "passed"),
         (ma, "entry", "31T08:00:00", "face", "passed"),
@@ -901,7 +901,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
         ("W003", ma, "2026-10-09", "08:00–18:15", "10:15", ""),
         ("W003", ma, "2026-10-31", "", "0:00", "议"),
         ("W002", "'=1+1", "2026-10-09", "?–17:00", "0:00", "入"),
-        ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", ""),
+        ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", "卡"),
         ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "4:03", "疑"),
         ("W001", "刘峰", "2026-10-10", "20:00–06:00+1", "10:00", "夜"),
         ("W001", "刘峰", "2026-10-12", "08:00–?", "0:00", "出补"),
@@ -921,6 +921,9 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     let who: Vec<_> = of("worker").iter().map(|r| (r[3], r[18], r[19])).collect();
     let trade = "steel fixer";
     assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);
+    let legend =
+        "卡 刷卡、身份证或二维码进出，非人脸 passages by card, ID card or QR code, not by face";
+    assert!(of("note").iter().any(|row| row[17].contains(legend)));
     assert!(of("source")[0][17].contains("gate-1") && of("source")[0][17].contains("41–54"));
 }
 

@@ -1,6 +1,7 @@
 //! Runs four lanes on two lines with 40 visits a minute each. Controllers, passage sensors, lines,
 //! cameras and the daemon fail at random, and people walk late, walk for another, or do not walk. At
-//! the end each release must have a grant in the ledger, and each walk an outcome.
+//! two lanes some people show a card. At the end each release must have a grant in the ledger, each
+//! walk an outcome, and each card shown a passage or a refusal.
 //!
 //! GATEHOUSE_SOAK_S sets the length in seconds. The default is 60, and a full soak has 600. A soak
 //! lasts until each fault has happened.
@@ -11,10 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{
-    Camera, Site,
-    lanes::{Lanes, SEEN, WORKERS},
-    photo,
+use crate::{
+    cards::{Cards, LOGS, Recorded},
+    common::{
+        Camera, Site,
+        lanes::{Lanes, SEEN, WORKERS},
+        photo,
+    },
 };
 use gatehouse::{
     config::Direction::Entry,
@@ -25,6 +29,10 @@ use serde_json::Value;
 /// The first two lanes have relay boards, the others counting controllers.
 const LANES: usize = 4;
 const BOARDS: usize = 2;
+/// The lanes with a reader of cards: one with a board, and one with a counting controller.
+const READERS: [usize; 2] = [0, BOARDS];
+/// At a lane with a reader, the number of visits from one card to the next.
+const CARD_EVERY: u64 = 3;
 /// Interval between two visits: 40 visits a minute.
 const EVERY: Duration = Duration::from_millis(1500);
 /// Timeout after which a worker without a release leaves.
@@ -148,6 +156,8 @@ impl Chance {
 struct Visitor {
     since: Instant,
     releases_before: u64,
+    /// Whether the visitor shows a card instead of a face.
+    by_card: bool,
     /// Whether the lane has had no fault during the visit.
     served: bool,
 }
@@ -177,6 +187,10 @@ struct Desk {
 struct Soak {
     lanes: Lanes,
     desks: Vec<Desk>,
+    /// The cards shown at each lane with a reader.
+    cards: BTreeMap<usize, Cards>,
+    /// The length of the log when the daemon was killed last.
+    earlier_lives: usize,
     chance: Chance,
     deck: Vec<Trouble>,
     /// The current trouble, its lane, and its end. `true` means that the recovery has begun.
@@ -275,19 +289,23 @@ impl Soak {
         match &desk.visitor {
             Some(visitor) => {
                 let released = releases > visitor.releases_before;
-                let timeout = if visitor.served { GIVES_A_MACHINE_UP } else { GIVES_UP };
+                let waits = visitor.served && !visitor.by_card;
+                let timeout = if waits { GIVES_A_MACHINE_UP } else { GIVES_UP };
                 if !released && now < visitor.since + timeout {
                     return;
                 }
                 match (&end.camera, self.trouble) {
-                    (Some(camera), Some((OtherFace, at, _, false))) if released && at == lane => {
+                    (Some(camera), Some((OtherFace, at, _, false)))
+                        if released && at == lane && !visitor.by_card =>
+                    {
                         camera.show(photo(SEEN[(desk.person + 1) % SEEN.len()]));
                         desk.other = Some((now + GIVES_UP, end.device.passages()));
                     }
                     _ => leave(&end.camera),
                 }
                 desk.books.let_through += u64::from(released);
-                if visitor.served {
+                // A card is shown once, also to a lane that is busy.
+                if visitor.served && !visitor.by_card {
                     desk.books.due += 1;
                     desk.books.served += u64::from(released);
                 }
@@ -296,12 +314,22 @@ impl Soak {
             }
             None if now >= desk.next => {
                 desk.books.visits += 1;
-                desk.person = (desk.person + 1) % WORKERS.len();
-                if let Some(camera) = &end.camera {
-                    camera.show(photo(SEEN[desk.person]));
-                }
-                let served = self.trouble.is_none();
-                desk.visitor = Some(Visitor { since: now, releases_before: releases, served });
+                let dead = matches!(self.trouble, Some((Killed, ..)));
+                let reader = self.lanes.readers.get_mut(&lane);
+                let cards = self.cards.get_mut(&lane).zip(reader);
+                let turn = desk.books.visits % CARD_EVERY == 0 && !dead;
+                let by_card = if let Some((cards, reader)) = cards.filter(|_| turn) {
+                    cards.show(reader);
+                    true
+                } else {
+                    desk.person = (desk.person + 1) % WORKERS.len();
+                    if let Some(camera) = &end.camera {
+                        camera.show(photo(SEEN[desk.person]));
+                    }
+                    false
+                };
+                let (since, served) = (now, self.trouble.is_none());
+                desk.visitor = Some(Visitor { since, releases_before: releases, by_card, served });
             }
             None => {}
         }
@@ -326,7 +354,11 @@ impl Soak {
                 self.lanes.lanes[lane].camera = None;
                 std::fs::remove_file(self.lanes.site.path(&format!("camera-{lane}"))).unwrap();
             }
-            Killed => self.lanes.kill(),
+            Killed => {
+                self.lanes.kill();
+                self.earlier_lives = self.lanes.site.log().len();
+                self.cards.values_mut().for_each(|cards| cards.since_start = 0);
+            }
             Torn => self.lanes.lanes[lane].device.set_stuck(Entry, Some(false)),
             Welded => self.lanes.lanes[lane].device.set_stuck(Entry, Some(true)),
             CountersRestart => self.lanes.lanes[lane].device.set_counted(Entry, 0),
@@ -358,6 +390,11 @@ impl Soak {
             }
             Killed => {
                 self.lanes.restart();
+                let open = |lane: &usize, status: &Value| {
+                    status["lanes"][lane]["readers"][0]["connected"] == true
+                };
+                let site = &self.lanes.site;
+                site.status_when("open readers", |s| READERS.iter().all(|lane| open(lane, s)));
                 self.resident.clear();
             }
             Torn | Welded | Chatters => self.lanes.lanes[lane].device.set_stuck(Entry, None),
@@ -394,7 +431,9 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     let seed = set("GATEHOUSE_SOAK_SEED").unwrap_or(clock.as_secs());
     eprintln!("a soak of {length:?}: GATEHOUSE_SOAK_SEED={seed}");
     let lines = [(Protocol::ModbusRtu, 2), (Protocol::Counting, 2)];
-    let lanes = Lanes::start(&lines, &[("cool_down_s", 1.into()), ("pass_within_s", 3.into())]);
+    let more = [("cool_down_s", 1.into()), ("pass_within_s", 3.into())];
+    let lanes = Lanes::with_readers(&lines, &more, &READERS, LOGS);
+    Cards::give(&lanes);
     let begun = Instant::now();
     let desk = |lane: usize| Desk {
         visitor: None,
@@ -406,6 +445,8 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     };
     let mut soak = Soak {
         desks: (0..LANES).map(desk).collect(),
+        cards: READERS.map(|lane| (lane, Cards::default())).into(),
+        earlier_lives: 0,
         lanes,
         chance: Chance(seed | 1),
         deck: TROUBLES.to_vec(),
@@ -434,6 +475,7 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     soak.settle();
     soak.report(begun.elapsed());
     soak.check();
+    soak.check_cards();
 }
 
 impl Soak {
@@ -456,11 +498,15 @@ impl Soak {
         }
     }
 
-    fn outcomes(&self, lane: usize) -> BTreeMap<String, u64> {
+    fn records(&self, lane: usize) -> Vec<Value> {
         let name = format!("lane-{lane}");
         let said = self.lanes.site.gatehouse(&["--json", "attendance", "list", "--lane", &name]);
+        said.json_lines()
+    }
+
+    fn outcomes(&self, lane: usize) -> BTreeMap<String, u64> {
         let mut outcomes = BTreeMap::new();
-        for record in said.json_lines() {
+        for record in self.records(lane) {
             *outcomes.entry(record["outcome"].as_str().unwrap().to_owned()).or_default() += 1;
         }
         outcomes
@@ -488,6 +534,30 @@ impl Soak {
         let half = self.resident.len() / 2;
         let (early, late) = self.resident.split_at(half);
         eprintln!("resident {:.0} KiB, then {:.0} KiB", mean(early), mean(late));
+    }
+
+    /// Compares the cards shown with what the gateway and the platform have of them.
+    fn check_cards(&mut self) {
+        let Lanes { site, platform, .. } = &mut self.lanes;
+        let status = site.status_when("an empty outbox", |status| Site::outbox(status) == 0);
+        site.broker.flush(platform);
+        let mut received = BTreeMap::new();
+        for message in &platform.records {
+            let mut json = message.json.clone();
+            json.as_object_mut().unwrap().remove("resent");
+            received.entry(json["seq"].as_u64().unwrap()).or_insert(json);
+        }
+        let log = self.lanes.site.log();
+        for (lane, cards) in &self.cards {
+            let recorded = Recorded {
+                listed: &self.records(*lane),
+                received: &received,
+                status: &status["lanes"][lane],
+                logs: [&log, &log[self.earlier_lives..]],
+                kills: self.began.get(&Killed).copied().unwrap_or_default().into(),
+            };
+            cards.check(&format!("lane-{lane}"), &recorded);
+        }
     }
 
     fn check(&self) {

@@ -12,6 +12,7 @@
 mod common;
 
 mod brokers;
+mod cards;
 mod gate;
 mod lanes;
 mod memory;

@@ -30,6 +30,8 @@ pub enum Flag {
     Supplement,
     /// A passage is disputed. Its hours are summed separately.
     Disputed,
+    /// A reader identified the worker at a passage: by card, identity card or code in QR.
+    Reader,
 }
 
 /// A note to the reader of a sheet. Its sentences are in `words`. Times and days are as the sheet
@@ -79,7 +81,7 @@ impl Note {
 }
 
 impl Flag {
-    pub const ALL: [Flag; 8] = [
+    pub const ALL: [Flag; 9] = [
         Flag::MissingIn,
         Flag::MissingOut,
         Flag::Across,
@@ -88,6 +90,7 @@ impl Flag {
         Flag::Corrected,
         Flag::Supplement,
         Flag::Disputed,
+        Flag::Reader,
     ];
 }
 

@@ -309,6 +309,47 @@ fn a_supplement_is_never_mixed_with_gate_captures() {
     assert_eq!(sheet.total.with_supplements, Some(Sum { days: 2, minutes: 120 }));
 }
 
+#[test]
+fn a_day_with_passages_by_card_id_card_or_qr_is_marked_and_counts_in_full() {
+    let by = |means: Means, crossing: Crossing| Crossing { means, ..crossing };
+    let hours = |day: i8, flags: &[Flag]| of(day, 240, "08:00", "12:00", flags);
+    for means in [Means::Card, Means::IdCard, Means::Qr] {
+        let sheet = made(vec![
+            // All of the day, its entry, and its exit.
+            by(means, entry("10-09T08:00")),
+            by(means, exit("10-09T12:00")),
+            by(means, entry("10-10T08:00")),
+            exit("10-10T12:00"),
+            entry("10-11T08:00"),
+            by(means, exit("10-11T12:00")),
+            entry("10-12T08:00"),
+            exit("10-12T12:00"),
+        ]);
+        let expected = [9, 10, 11].map(|day| hours(day, &[Flag::Reader])).into_iter();
+        assert_eq!(days(&sheet), expected.chain([hours(12, &[])]).collect::<Vec<_>>(), "{means}");
+        assert_eq!((sheet.total.days_present, sheet.total.minutes), (4, 960));
+    }
+    // A guard, an added passage and a means of a later version are no reader's.
+    for means in [Means::Manual, Means::Other] {
+        let sheet = made(vec![by(means, entry("10-09T08:00")), exit("10-09T12:00")]);
+        assert_eq!(days(&sheet), [hours(9, &[])], "{means}");
+    }
+    // A grant by card without a passage, and a disputed passage, mark no day.
+    let refused = Crossing { outcome: RecordOutcome::NotPassed, ..entry("10-09T07:00") };
+    let disputed = Crossing { disputed: Some(99), ..exit("10-09T13:00") };
+    let sheet = made(vec![
+        by(Means::Card, refused),
+        entry("10-09T08:00"),
+        exit("10-09T12:00"),
+        by(Means::Card, disputed),
+    ]);
+    assert_eq!(days(&sheet), [hours(9, &[Flag::Disputed])]);
+    // A night shift's card marks the day of its entry.
+    let night = made(vec![entry("10-09T20:00"), by(Means::Card, exit("10-10T06:00"))]);
+    let flags = &[Flag::Across, Flag::Reader];
+    assert_eq!(days(&night), [of(9, 600, "20:00", "06:00+1", flags)]);
+}
+
 /// Returns a crossing that no clock dates, made this number of minutes after a boot.
 fn undated(crossing: Crossing, (after, before): (&str, &str), minutes: u64) -> Crossing {
     let bound = |time: &str| (!time.is_empty()).then(|| at(&format!("2026-{time}:00+08:00")));
@@ -422,6 +463,7 @@ struct Plain {
     missing_in: u32,
     missing_out: u32,
     across: bool,
+    by_reader: bool,
     first_in: Option<Timestamp>,
     last_out: Option<Timestamp>,
 }
@@ -469,6 +511,7 @@ fn reference(
     for crossing in passes.iter().filter(|p| counts(p)) {
         let (mut day, mut add) = (day_of(crossing.at), Plain { captures: 1, ..Plain::default() });
         add.confirmed = !doubtful(crossing);
+        add.by_reader = [Means::Card, Means::IdCard, Means::Qr].contains(&crossing.means);
         if crossing.direction == Direction::Entry {
             add.first_in = Some(crossing.at);
             match next(crossing).filter(|exit| belong(crossing, exit)) {
@@ -502,6 +545,7 @@ fn reference(
         plain.missing_in += add.missing_in;
         plain.missing_out += add.missing_out;
         plain.across |= add.across;
+        plain.by_reader |= add.by_reader;
         plain.first_in = [plain.first_in, add.first_in].into_iter().flatten().min();
         plain.last_out = plain.last_out.max(add.last_out);
     }
@@ -521,6 +565,7 @@ fn passages() -> impl Strategy<Value = Vec<Crossing>> {
             (Means::Face, RecordOutcome::Passed),
             (Means::Face, RecordOutcome::Passed),
             (Means::Face, RecordOutcome::Passed),
+            (Means::Card, RecordOutcome::Passed),
             (Means::Manual, RecordOutcome::Unconfirmed),
             (Means::Face, RecordOutcome::NotPassed),
             (Means::Supplement, RecordOutcome::Claimed),
@@ -584,6 +629,7 @@ proptest! {
                     missing_in: alone(|s| s.entry.is_none()),
                     missing_out: alone(|s| s.exit.is_none()),
                     across: day.flags.contains(&Flag::Across),
+                    by_reader: day.flags.contains(&Flag::Reader),
                     first_in: day.first_in.map(|at| at.at),
                     last_out: day.last_out.map(|at| at.at),
                 };

@@ -48,6 +48,7 @@ impl Flag {
             Flag::Corrected => "正",
             Flag::Supplement => "补",
             Flag::Disputed => "议",
+            Flag::Reader => "卡",
         }
     }
 
@@ -62,6 +63,7 @@ impl Flag {
             Flag::Corrected => "时钟有误，时刻已更正",
             Flag::Supplement => "有补记，未计入",
             Flag::Disputed => "有异议，工时另计",
+            Flag::Reader => "刷卡、身份证或二维码进出，非人脸",
         }
     }
 
@@ -76,6 +78,7 @@ impl Flag {
             Flag::Corrected => "clock was wrong, time corrected",
             Flag::Supplement => "passages added later, not counted in",
             Flag::Disputed => "disputed passages, hours apart",
+            Flag::Reader => "passages by card, ID card or QR code, not by face",
         }
     }
 }

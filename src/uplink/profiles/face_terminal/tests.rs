@@ -7,7 +7,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::*;
 use crate::{
-    attendance::RecordOutcome, config::CommandLevel, roster::IdType,
+    attendance::{Means, RecordOutcome},
+    config::CommandLevel,
+    roster::IdType,
     uplink::profiles::profile::Unmade,
 };
 
@@ -77,6 +79,29 @@ fn a_record_goes_as_the_terminals_push_it() {
 }
 
 #[test]
+fn each_means_has_its_kind_of_verification_or_none_and_its_word_beside_it() {
+    let profile = profile("");
+    for (means, score, kind) in [
+        (Means::Face, Some(0.7123), json!(1)),
+        (Means::IdCard, None, json!(2)),
+        // The face at the camera was compared with the card's worker.
+        (Means::IdCard, Some(0.7123), json!(3)),
+        // The dialect has no kind for these.
+        (Means::Card, None, Value::Null),
+        (Means::Card, Some(0.7123), Value::Null),
+        (Means::Qr, None, Value::Null),
+        (Means::Manual, None, Value::Null),
+    ] {
+        let (_, pushed) = sent(&profile, &Record { means, score, ..record() }, &attached());
+        let info = &pushed["info"];
+        assert_eq!((&info["VerfyType"], &info["VerifyStatus"]), (&kind, &json!("1")), "{means}");
+        let similarity = score.map(|_| json!("71.23")).unwrap_or_default();
+        assert_eq!(info["similarity1"], similarity, "{means}");
+        assert_eq!(info["gatehouse"]["means"], means.word());
+    }
+}
+
+#[test]
 fn a_record_that_waited_is_not_live() {
     let profile = profile("");
     let late = Attached { made_at: "2026-10-20T08:00:14+08:00".parse().unwrap(), ..attached() };
@@ -99,11 +124,7 @@ fn what_a_platform_would_count_is_what_a_person_walked() {
     assert_eq!(pushed["info"]["gatehouse"]["corrects"], 2);
     assert_eq!(pushed["info"]["time"], "2026-10-20 08:00:00");
     // What a person added stands aside, in words, and goes where the configuration says so.
-    let added = Record {
-        means: crate::attendance::Means::Supplement,
-        score: None,
-        ..outcome(RecordOutcome::Claimed)
-    };
+    let added = Record { means: Means::Supplement, score: None, ..outcome(RecordOutcome::Claimed) };
     let Err(Unmade::Lacks(words)) = profile.record(&added, &attached()) else { panic!() };
     assert!(words.contains("supplements = true"), "{words}");
     let all = super::tests::profile("supplements = true");

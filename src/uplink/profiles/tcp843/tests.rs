@@ -67,6 +67,24 @@ fn a_record_without_a_photo_goes_with_an_empty_one() {
 }
 
 #[test]
+fn a_card_and_an_identity_card_go_by_their_numbers_and_a_code_in_qr_stands_aside() {
+    let profile = made(TWO).unwrap();
+    // A card has no score, or that of the face at the camera beside it.
+    for score in [None, Some(0.7123)] {
+        let by = |means| Record { means, score, ..record() };
+        for (means, number) in [(Means::Card, 3), (Means::IdCard, 2)] {
+            let message = profile.record(&by(means), &with_code(None)).unwrap().unwrap();
+            assert_eq!((message.topic.as_str(), message.payload[11]), ("north/entry", number));
+        }
+        let said = lacks(&profile, &by(Means::Qr), &with_code(None));
+        assert!(said.contains("[upstream.means] has no number for \"qr\""), "{said}");
+        let given = made(&format!("{TWO}means = {{ qr = 8 }}")).unwrap();
+        let message = given.record(&by(Means::Qr), &with_code(None)).unwrap().unwrap();
+        assert_eq!(message.payload[11], 8);
+    }
+}
+
+#[test]
 fn a_record_for_which_something_lacks_names_the_remedy() {
     let profile = made(TWO).unwrap();
     let unlisted = Attached::default();
