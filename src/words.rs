@@ -220,5 +220,24 @@ fn is_unseen(c: char) -> bool {
     )
 }
 
+/// Returns a text with stars for numbers of 15 or more digits, as ID numbers have, except for their
+/// last four characters.
+pub fn without_numbers(text: &str) -> String {
+    let is_part = |c: &char| c.is_ascii_digit() || matches!(c, 'x' | 'X');
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(at);
+        let length = from.chars().take_while(is_part).count();
+        let (number, after) = from.split_at(length);
+        let hidden = if length < 15 { 0 } else { length - 4 };
+        shown.push_str(before);
+        shown.extend(std::iter::repeat_n('*', hidden));
+        shown.push_str(&number[hidden..]);
+        rest = after;
+    }
+    shown + rest
+}
+
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::{
 pub(super) enum Command {
     /// List the records that a platform refused, each with its reason
     ///
-    /// They hold nothing up. They are offered again when the daemon starts, and after
+    /// They hold nothing up. For a record of a database that was set aside, SEQ names its folder. They are offered again when the daemon starts, and after
     /// `gatehouse upstream retry`. Where the gateway lacks something, such as an ID number, they are
     /// offered again when the roster changes.
     #[command(after_help = "Example:\n  gatehouse upstream refused guizhou")]
@@ -36,7 +36,10 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
                     Some(p) => [p.at, p.worker, p.worker_name, p.team, p.direction],
                     None => Default::default(),
                 };
-                let seq = record.seq.to_string();
+                let seq = match record.set_aside {
+                    Some(folder) => format!("{} in {folder}", record.seq),
+                    None => record.seq.to_string(),
+                };
                 vec![seq, at, worker, name, team, direction, who.to_owned(), record.reason]
             };
             let _: Value = context.list(&Request::Refused(query), &head, row).await?;

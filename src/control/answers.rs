@@ -150,10 +150,18 @@ impl Connection<'_> {
                 let (mut count, mut after) = (0, 0);
                 loop {
                     let page = services.refused_records(&query, after, PAGE).await?;
+                    let Some(last) = page.last() else { break };
+                    (count, after) = (count + page.len(), last.seq);
+                    self.items(page).await?;
+                }
+                let mut after = (String::new(), 0);
+                loop {
+                    let page = services.refused_set_aside(&query, after, PAGE).await?;
                     let Some(last) = page.last() else {
                         return self.done(Counted { count }).await;
                     };
-                    (count, after) = (count + page.len(), last.seq);
+                    after = (last.set_aside.clone().unwrap_or_default(), last.seq);
+                    count += page.len();
                     self.items(page).await?;
                 }
             }

@@ -51,7 +51,9 @@ pub use attended::{
 pub use cbor::CborError;
 pub use dates::{Bounds, Dated, Dates};
 pub use detail::{Detail, Param};
-pub use drain::{Drained, drained, next_to_drain, still_drains};
+pub use drain::{
+    Drained, Progress, drained, next_to_drain, not_drained, of_set_aside, still_drains,
+};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
@@ -60,8 +62,8 @@ pub use history::history;
 pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
-    Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again, strike_off,
-    strike_off_upto, take_back, waiting, withheld, withhold,
+    Refusal, Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again,
+    strike_off, strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use photo_due::{
     PhotoDue, keep_photos_of, note_photos, photos_done, photos_due, photos_waiting,
@@ -70,8 +72,7 @@ pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use verdict::{
-    Refusal, await_verdict, count_refused, forget_serials, refuse, refused, retry_refused,
-    serial_of,
+    await_verdict, count_refused, forget_serials, refuse, refused, retry_refused, serial_of,
 };
 pub use words::{
     Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,

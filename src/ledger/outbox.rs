@@ -140,6 +140,18 @@ impl WithheldFor {
     }
 }
 
+/// A row that does not reach the platform until its cause is mended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub seq: u64,
+    /// The platform's words, or what the gateway lacks.
+    pub words: String,
+    /// The gateway lacks something that the platform asks for; the platform did not see the row.
+    pub here: bool,
+    /// Wall time of the refusal.
+    pub at_ms: i64,
+}
+
 /// Notes rows of which the platform has a stub only. They stand aside until [`take_back`].
 pub fn withhold(
     tx: &Transaction<'_>,

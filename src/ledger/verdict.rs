@@ -2,19 +2,11 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{LedgerError, WithheldFor, outbox::withhold};
-
-/// A row that does not reach the platform until its cause is mended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    pub seq: u64,
-    /// The platform's words, or what the gateway lacks.
-    pub words: String,
-    /// The gateway lacks something that the platform asks for; the platform did not see the row.
-    pub here: bool,
-    /// Wall time of the refusal.
-    pub at_ms: i64,
-}
+use super::{
+    LedgerError, WithheldFor,
+    drain::{count_not_drained, retry_drained},
+    outbox::{Refusal, withhold},
+};
 
 /// Lets refused rows stand aside with the reason. A row that has left the outbox meanwhile does not.
 pub fn refuse(
@@ -36,11 +28,12 @@ pub fn refuse(
     Ok(())
 }
 
-/// Returns the number of refused rows.
+/// Returns the number of refused rows, with those of databases that were set aside.
 pub fn count_refused(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
     let aside = WithheldFor::Refused.aside(upstream);
     let count = "SELECT count(*) FROM outbox WHERE upstream = ?1";
-    Ok(tx.prepare_cached(count)?.query_row([aside], |row| row.get(0))?)
+    let rows: u64 = tx.prepare_cached(count)?.query_row([aside], |row| row.get(0))?;
+    Ok(rows + count_not_drained(tx, upstream)?)
 }
 
 /// Returns refused rows after a seq, oldest first, at most `limit`.
@@ -64,12 +57,14 @@ pub fn refused(
 }
 
 /// Puts refused rows back into the outbox: all of them, or with `here` those for which the gateway
-/// lacked something. Returns the first and the last one.
+/// lacked something. Offers those of databases that were set aside again too. Returns the first and
+/// the last one of the outbox.
 pub fn retry_refused(
     tx: &Transaction<'_>,
     upstream: &str,
     here: bool,
 ) -> Result<Option<(u64, u64)>, LedgerError> {
+    retry_drained(tx, upstream, here)?;
     let aside = WithheldFor::Refused.aside(upstream);
     let chosen =
         "FROM outbox o WHERE o.upstream = ?1 AND (NOT ?3 OR EXISTS (SELECT 1 FROM verdict v

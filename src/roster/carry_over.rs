@@ -49,8 +49,26 @@ pub fn carry_over(
     }
     let all: Option<u32> = old.query_row("SELECT count(*) FROM worker", [], |r| r.get(0)).ok();
     done.lost = done.lost.max(all.unwrap_or(0).saturating_sub(done.workers));
+    used_codes(tx, old)?;
     set_version(tx, version(old).unwrap_or(0).saturating_add(1))?;
     Ok(done)
+}
+
+/// Copies the codes in QR that were used, as far as they can be read. An older database has none.
+fn used_codes(tx: &Transaction<'_>, old: &Connection) -> Result<(), RosterError> {
+    for order in ["ASC", "DESC"] {
+        let all = format!("SELECT code, expires FROM used_code ORDER BY n {order}");
+        let Ok(mut all) = old.prepare(&all) else { continue };
+        let Ok(rows) =
+            all.query_map([], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))
+        else {
+            continue;
+        };
+        for used in rows.map_while(Result::ok) {
+            tx.execute("INSERT OR IGNORE INTO used_code (code, expires) VALUES (?1, ?2)", used)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies one worker with templates and photos. Returns false, and copies nothing, where too much
@@ -104,6 +122,8 @@ fn one(
         ("template", templates),
         ("photo", photos),
         ("card", cards),
+        // An older database has no numbers of platforms.
+        ("platform_code", rows(old, "platform_code", "worker", id).unwrap_or_default()),
     ];
     let copy = || -> rusqlite::Result<()> {
         for (table, row) in
@@ -111,8 +131,11 @@ fn one(
         {
             let columns: Vec<&str> = row.keys().map(String::as_str).collect();
             let places = vec!["?"; row.len()].join(", ");
-            // A damaged card affects only itself.
-            let or = if *table == "card" { "OR IGNORE " } else { "" };
+            // A damaged card or number affects only itself.
+            let or = match *table {
+                "card" | "platform_code" => "OR IGNORE ",
+                _ => "",
+            };
             let insert =
                 format!("INSERT {or}INTO {table} ({}) VALUES ({places})", columns.join(", "));
             tx.execute(&insert, params_from_iter(row.values()))?;

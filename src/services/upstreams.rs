@@ -1,6 +1,6 @@
 //! The records that a platform refused: lists them, offers them again.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
     attendance::Record,
-    ledger::{self, LedgerError, WithheldFor},
+    ledger::{self, LedgerError, Stored, WithheldFor},
     store::Priority,
     uplink::{Asked, Link},
 };
@@ -29,6 +29,9 @@ pub struct UpstreamQuery {
 pub struct RefusedRecord {
     /// Its seq.
     pub seq: u64,
+    /// The folder of the database that was set aside, if it has the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
     /// The worker's id and name, the direction and the time; `None` for an entry that is no
     /// attendance, or is illegible.
     #[serde(flatten)]
@@ -96,25 +99,67 @@ impl Services {
             Ok::<_, LedgerError>((refused, records))
         });
         let (refused, records) = read.await?;
-        let mut records: std::collections::BTreeMap<u64, Record> =
+        let mut records: BTreeMap<u64, Record> =
             records.into_iter().flatten().map(|record| (record.seq, record)).collect();
         let shown = refused.into_iter().map(|refusal| {
-            let at = Timestamp::from_millisecond(refusal.at_ms).unwrap_or_default();
-            RefusedRecord {
-                seq: refusal.seq,
-                passage: records.remove(&refusal.seq).map(|record| RefusedPassage {
-                    worker: record.worker,
-                    worker_name: record.name,
-                    team: record.team,
-                    direction: record.direction.to_string(),
-                    at: record.at,
-                }),
-                reason: refusal.words,
-                here: refusal.here,
-                refused_at: self.origin.time(at),
-            }
+            let record = records.remove(&refusal.seq);
+            self.refused_record(refusal, record, None)
         });
         Ok(shown.collect())
+    }
+
+    /// Returns refused records of databases that were set aside: after a folder and a seq, oldest
+    /// first, at most `limit`.
+    pub async fn refused_set_aside(
+        &self,
+        query: &UpstreamQuery,
+        (folder, seq): (String, u64),
+        limit: usize,
+    ) -> Result<Vec<RefusedRecord>, Failure> {
+        self.upstream(&query.name)?;
+        let (name, origin) = (query.name.clone(), self.origin.clone());
+        let dir = self.storage_dir.clone();
+        let read = self.store.read(move |tx| {
+            let refused = ledger::not_drained(tx, &name, (&folder, seq), limit)?;
+            let mut shown = Vec::new();
+            for of_one in refused.chunk_by(|(folder, _), (next, _)| folder == next) {
+                let seqs: Vec<u64> = of_one.iter().map(|(_, refusal)| refusal.seq).collect();
+                let Some((folder, _)) = of_one.first() else { continue };
+                let make = |stored: Stored, cause| Record::of(&origin, &stored, cause);
+                let records = ledger::of_set_aside(&dir, folder, &name, &seqs, make);
+                let mut records: BTreeMap<u64, Record> =
+                    records.into_iter().flatten().map(|record| (record.seq, record)).collect();
+                shown.extend(of_one.iter().map(|(folder, refusal)| {
+                    (folder.clone(), refusal.clone(), records.remove(&refusal.seq))
+                }));
+            }
+            Ok::<_, LedgerError>(shown)
+        });
+        let shown = read.await?.into_iter();
+        Ok(shown.map(|(folder, r, record)| self.refused_record(r, record, Some(folder))).collect())
+    }
+
+    fn refused_record(
+        &self,
+        refusal: ledger::Refusal,
+        record: Option<Record>,
+        set_aside: Option<String>,
+    ) -> RefusedRecord {
+        let at = Timestamp::from_millisecond(refusal.at_ms).unwrap_or_default();
+        RefusedRecord {
+            seq: refusal.seq,
+            set_aside,
+            passage: record.map(|record| RefusedPassage {
+                worker: record.worker,
+                worker_name: record.name,
+                team: record.team,
+                direction: record.direction.to_string(),
+                at: record.at,
+            }),
+            reason: refusal.words,
+            here: refusal.here,
+            refused_at: self.origin.time(at),
+        }
     }
 
     /// Offers all refused records of an upstream again.
@@ -129,14 +174,21 @@ impl Services {
         if let Some((first, last)) = back {
             self.notify_link(&query.name, first, last).await;
         }
+        if records > 0 {
+            self.ask_link(&query.name, Asked::Earlier).await;
+        }
         Ok(Retried { records })
     }
 
     /// Tells an upstream's task that rows were put back into its outbox.
     pub async fn notify_link(&self, upstream: &str, from: u64, to: u64) {
+        self.ask_link(upstream, Asked::Again { from, to }).await;
+    }
+
+    async fn ask_link(&self, upstream: &str, asked: Asked) {
         let mut links = self.upstreams.iter();
         let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
-        let asked = link.asked.send(Asked::Again { from, to });
+        let asked = link.asked.send(asked);
         // A link that is stuck or restarts reads its outbox when it connects.
         let _ = tokio::time::timeout(LINK_TIMEOUT, asked).await;
     }

@@ -136,6 +136,12 @@ pub struct Delivery<T> {
     refused_at: Monotonic,
     /// The last of the rows that stood aside and are sent again, until the broker has them.
     returned: Option<u64>,
+    /// The platform may not know a repeat as one; see [`Delivery::without_repeats`].
+    once: bool,
+    /// First and last of the rows that are read again.
+    rewound: Option<(u64, u64)>,
+    /// Rows among them that were on their way then, and are done. The outbox may still have them.
+    finished: BTreeSet<u64>,
     /// The consumer acknowledges each row by itself.
     each: Option<Each>,
 }
@@ -168,8 +174,17 @@ impl<T> Delivery<T> {
             refusals: 0,
             refused_at: Monotonic::default(),
             returned: None,
+            once: false,
+            rewound: None,
+            finished: BTreeSet::new(),
             each: None,
         }
+    }
+
+    /// Keeps rows that were on their way while others are read again from going again, once they are
+    /// done. Where a stub may stand for a row, they must.
+    pub fn without_repeats(self) -> Delivery<T> {
+        Delivery { once: true, ..self }
     }
 
     /// Begins a new connection, which sends all unacknowledged rows (again). `head` is the ledger's
@@ -188,6 +203,8 @@ impl<T> Delivery<T> {
         self.platform_since = None;
         self.refused = None;
         self.refusals = 0;
+        self.rewound = None;
+        self.finished.clear();
         self.each = self.each.take().map(|_| Each::default());
     }
 
@@ -265,6 +282,7 @@ impl<T> Delivery<T> {
             queue.handed = queue.handed.max(seq);
             // A row that is acknowledged by now, or on its way already, is not sent twice.
             let on_its_way = self.busy.contains(&seq)
+                || self.finished.contains(&seq)
                 || self.backlog.awaited.contains(&seq)
                 || self.fresh.awaited.contains(&seq);
             if seq <= upto || on_its_way {
@@ -311,6 +329,7 @@ impl<T> Delivery<T> {
         let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
         self.busy.remove(&seq);
         self.refusals = 0;
+        self.done(seq);
         let taken_early = self.is_taken_early(seq);
         match self.ack {
             Ack::Broker => self.acknowledged.push(seq),
@@ -332,10 +351,11 @@ impl<T> Delivery<T> {
     /// seq.
     pub fn undecided(&mut self, packet: u16) -> Option<u64> {
         let (seq, _) = self.in_flight.remove(&packet)?;
-        seq.inspect(|seq| {
-            self.busy.remove(seq);
-            self.refusals = 0;
-        })
+        let seq = seq?;
+        self.busy.remove(&seq);
+        self.refusals = 0;
+        self.done(seq);
+        Some(seq)
     }
 
     /// Notes that the platform has taken a row that was [undecided](Delivery::undecided).
@@ -405,6 +425,23 @@ impl<T> Delivery<T> {
         backlog.until = backlog.until.max(last.min(self.fresh.handed));
         backlog.dry = false;
         backlog.ready.clear();
+        // Fresh rows may have been read and not sent: they lacked something, or were left out.
+        let fresh = &mut self.fresh;
+        if last > fresh.handed && fresh.cursor > fresh.handed {
+            fresh.cursor = fresh.cursor.min(fresh.handed.max(first.saturating_sub(1)));
+            fresh.dry = false;
+            fresh.ready.clear();
+        }
+        self.finished.retain(|seq| !(first..=last).contains(seq));
+        let (from, to) = self.rewound.unwrap_or((first, last));
+        self.rewound = Some((from.min(first), to.max(last)));
+    }
+
+    /// Notes that a row is done on this connection. If it is read again, it does not go again.
+    fn done(&mut self, seq: u64) {
+        if self.once && self.rewound.is_some_and(|(first, last)| (first..=last).contains(&seq)) {
+            self.finished.insert(seq);
+        }
     }
 
     /// Offers the rows that the broker refused at once, because they will go out differently.

@@ -7,6 +7,7 @@
 //! the network (through the wire), the outbox and the clock.
 
 mod session;
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::session::Session;
+use self::{session::Session, suspects::Suspects};
 use super::{
     authority::Authority,
     delivery::Delivery,
@@ -69,9 +70,10 @@ async fn run_over(
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
-    let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    let mut delivery = Delivery::new(upstream.ack, context.sent_before).without_repeats();
     let (mut backoff, mut refusals) = (Backoff::default(), Refusals::default());
     let mut down_since = context.clock.monotonic();
+    let mut suspects = Suspects::default();
     // The warning comes once, not at each attempt, because a link may be down for days.
     let mut last_told = None;
     loop {
@@ -83,8 +85,13 @@ async fn run_over(
             None => return,
             Some(wire) => {
                 let rows = Rows::new((&upstream, &profile), &context, &state, &mut delivery);
-                let mut session =
-                    Session::new(rows, Arc::new(authority), wire, (safety.clone(), tick));
+                let mut session = Session::new(
+                    rows,
+                    &mut suspects,
+                    Arc::new(authority),
+                    wire,
+                    (safety.clone(), tick),
+                );
                 let ran = session.run(&mut asked);
                 caught(ran).await.unwrap_or_else(|fault| {
                     state.send_modify(|s| s.restarts += 1);
@@ -100,6 +107,13 @@ async fn run_over(
             matches!(&ended, Err(LinkError::Connection { cause, .. }) if cause.is_login());
         if !is_login {
             refusals.over();
+        }
+        match &ended {
+            Err(LinkError::Connection { problem, cause, .. }) if !cause.is_login() => {
+                suspects.ended(problem);
+            }
+            Err(LinkError::Panicked(fault)) => suspects.ended(&fault.to_string()),
+            _ => suspects.begins([]),
         }
         let held = state.borrow().connected && now.since(state.borrow().since) > HELD;
         // A link that accepts a connection and nothing else counts as down the whole time.
@@ -130,7 +144,11 @@ async fn run_over(
             tokio::select! {
                 _ = context.cancel.cancelled() => return,
                 _ = &mut rest => break,
-                Some(Asked::Again { from, to }) = asked.recv() => delivery.again(from, to),
+                Some(asked) = asked.recv() => {
+                    if let Asked::Again { from, to } = asked {
+                        delivery.again(from, to);
+                    }
+                }
             }
         }
         state.send_modify(|s| s.next_try = None);

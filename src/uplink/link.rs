@@ -40,6 +40,8 @@ pub struct Incoming {
 pub enum Asked {
     /// To send rows with these seqs again. They were put back into its outbox.
     Again { from: u64, to: u64 },
+    /// To look again for records of databases that were set aside.
+    Earlier,
 }
 
 /// Maximum number of waiting commands of an upstream. A further command is answered with `busy`.

@@ -19,6 +19,7 @@ mod probe;
 pub mod profiles;
 mod route;
 mod rows;
+mod set_aside;
 mod state;
 mod tcp;
 mod terms;

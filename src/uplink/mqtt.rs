@@ -154,7 +154,11 @@ pub(super) async fn run(
                         break;
                     }
                 }
-                Some(Asked::Again { from, to }) = asked.recv() => delivery.again(from, to),
+                Some(asked) = asked.recv() => {
+                    if let Asked::Again { from, to } = asked {
+                        delivery.again(from, to);
+                    }
+                }
             }
         }
         state.send_modify(|s| s.next_try = None);

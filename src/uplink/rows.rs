@@ -295,17 +295,20 @@ impl<'a> Rows<'a> {
         if self.profile.stubs_on().is_some() {
             return Vec::new();
         }
-        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let most = self.largest;
         let is_large = |(_, row): &mut (u64, Row)| packet_bytes(&row.message) > most;
-        let refusal = |(seq, row): (u64, Row)| {
-            let bytes = packet_bytes(&row.message);
-            let words = format!(
-                "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
-                 operator for more"
-            );
-            Refusal { seq, words, here: true, at_ms }
-        };
+        let refusal = |(seq, row): (u64, Row)| self.too_large_for(seq, packet_bytes(&row.message));
         page.rows.extract_if(.., is_large).map(refusal).collect()
+    }
+
+    /// Returns the refusal of a record that the broker does not take for its size.
+    pub fn too_large_for(&self, seq: u64, bytes: usize) -> Refusal {
+        let (at_ms, most) = (self.context.clock.stamp().wall_ms, self.largest);
+        let words = format!(
+            "the broker takes messages of up to {most} bytes, and the record has {bytes}: ask its \
+             operator for more"
+        );
+        Refusal { seq, words, here: true, at_ms }
     }
 
     pub fn has_to_strike(&self) -> bool {

@@ -25,7 +25,7 @@ use super::{
     profiles::{Parcel, Sessions, Verdict},
     wire::{Kept, Wire, WireError},
 };
-use crate::{clock::Clock, config::PlatformUrl};
+use crate::{clock::Clock, config::PlatformUrl, words::without_numbers};
 
 /// Maximum number of commands of a platform that wait for the link.
 const COMMANDS: usize = 1024;
@@ -216,5 +216,8 @@ pub(super) async fn tried(
 
 /// Returns the cause of a refused login.
 fn login_refused(words: &str) -> WireError {
-    WireError { problem: format!("the login was refused: {words}"), cause: Cause::Login }
+    WireError {
+        problem: format!("the login was refused: {}", without_numbers(words)),
+        cause: Cause::Login,
+    }
 }

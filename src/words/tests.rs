@@ -80,3 +80,15 @@ fn each_private_character_of_gbk_has_a_published_one() {
     }
     assert_eq!((all[0x4e], all[0x4f]), ('䶮', '\u{9fbb}'));
 }
+
+#[test]
+fn i5_a_number_of_a_person_in_a_text_is_hidden_except_for_its_end() {
+    for (text, shown) in [
+        ("身份证号522201199003074411 不存在", "身份证号**************4411 不存在"),
+        ("11010119900307001X,code -1", "**************001X,code -1"),
+        ("2026-11-30 08:00:00 x5", "2026-11-30 08:00:00 x5"),
+        ("", ""),
+    ] {
+        assert_eq!(without_numbers(text), shown);
+    }
+}

@@ -13,6 +13,7 @@ use crate::common::{
     past::{self, Went, person, went},
     photo,
 };
+use crate::platform_photos::enrolls_two;
 
 const ID_A: &str = "522201199003074411";
 
@@ -368,4 +369,19 @@ fn i4_a_retained_command_is_ignored() {
     let trouble = status["upstreams"][0]["last_trouble"].as_str().unwrap();
     assert!(trouble.contains("retained"), "{trouble}");
     assert_eq!(scene.count("count(*) FROM worker"), 0);
+}
+
+#[test]
+fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() {
+    let mut scene = Scene::start(&USUAL, |c| c.its("photos", "record"));
+    enrolls_two(&scene.gate.site, [ID_A, "522201198805112024"]);
+    scene.gate.pass_again("person_a_1.jpg");
+    scene.gate.pass_again("person_b_1.jpg");
+    scene.platform.stored(2);
+    emptied(&scene.gate.site);
+    let database = rusqlite::Connection::open(scene.gate.site.path("face-platform.db")).unwrap();
+    let mut query = database.prepare("SELECT person, pic FROM record ORDER BY number").unwrap();
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let rows: Vec<(String, bool)> = rows.map(Result::unwrap).collect();
+    assert_eq!(rows, [("W001".to_owned(), true), ("W002".to_owned(), false)]);
 }

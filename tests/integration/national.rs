@@ -8,12 +8,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use base64::Engine as _;
 use gatehouse::{config::Direction, ledger::Outcome};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::common::{
-    Daemon, Site,
+    Daemon, Gate, Lane, Site, WallClock,
     broker::free_port,
     ends_with_test,
     past::{self, Went, person, went},
@@ -21,6 +22,7 @@ use crate::common::{
     slave::python,
     until,
 };
+use crate::platform_photos::{enrolls_two, shows_a};
 
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const TEAMS: [(&str, &str); 3] =
@@ -442,4 +444,36 @@ fn i3_a_cut_within_a_call_loses_nothing_and_a_repeat_counts_once() {
         platform.assert_has(&passages);
         assert_eq!(refused(&site), [], "{point}");
     }
+}
+
+#[test]
+fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() {
+    let site = Site::of(Lane::north().set("cool_down_s", 0.1));
+    let mut platform = Platform::of(&site, "platform");
+    std::fs::write(site.path("secret"), SECRET).unwrap();
+    let url = format!("http://127.0.0.1:{}/open/api", platform.port);
+    site.configure(|c| {
+        let teams: toml::Table = [("钢筋一班".to_owned(), "100001".into())].into_iter().collect();
+        c.calls(&url, "national")
+            .set("site", "timezone", "Asia/Shanghai")
+            .its("photos", "record")
+            .its("appid", "P-1")
+            .its("secret", "file:secret")
+            .its("teams", teams)
+    });
+    platform.start();
+    let wall = WallClock::new(&site.path(""));
+    wall.synchronised(true);
+    let mut gate = Gate::at(site, &wall.environment());
+    let ids = ["522201199003074411", "522201198805112024"];
+    enrolls_two(&gate.site, ids);
+    gate.pass_again("person_a_1.jpg");
+    gate.pass_again("person_b_1.jpg");
+    until("both records", || (platform.records().len() == 2).then_some(()));
+    platform.broke_no_rule();
+    let records = platform.records();
+    let of = |id: &str| records.iter().find(|row| row["id"] == id).unwrap();
+    let image = of(ids[0])["image"].as_str().unwrap();
+    shows_a(&base64::engine::general_purpose::STANDARD.decode(image).unwrap());
+    assert_eq!(of(ids[1]).get("image"), None, "no photo goes without consent");
 }

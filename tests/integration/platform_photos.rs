@@ -133,6 +133,23 @@ impl Photographed {
     }
 }
 
+/// Enrolls persons A and B with these ID numbers. Only person A consents to photos for the platform.
+pub fn enrolls_two(site: &Site, [a, b]: [&str; 2]) {
+    let a = site.enroll("W001", "刘峰", a, &photo_path("person_a_2.jpg"));
+    let b = site.enroll("W002", "Jacinda", b, &photo_path("person_b_2.jpg"));
+    assert_eq!((a.code, b.code), (0, 0), "{a:?} {b:?}");
+    let consent = ["worker", "consent", "W001", "--purpose", "photo:platform"];
+    let given = ["--given", "2020-01-01", "--form", "P-1"];
+    let said = site.gatehouse(&[&consent[..], &given].concat());
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// Asserts that a JPEG of a record shows person A.
+pub fn shows_a(jpeg: &[u8]) {
+    let alike = shows(jpeg, &template("person_a_2.jpg"));
+    assert!(alike > 0.5, "{alike}");
+}
+
 #[test]
 fn i5_a_photo_follows_its_record_and_shows_no_other_face() {
     let mut gate = Photographed::start(|_, c| c);

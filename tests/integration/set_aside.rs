@@ -13,6 +13,7 @@ use crate::{
         photo_path, until,
     },
     evidence::by_others,
+    national::{Platform, SECRET},
 };
 use gatehouse::config::Direction;
 
@@ -357,4 +358,48 @@ fn a_platform_that_acknowledges_steps_over_what_is_lost() {
     let report = platform.report();
     assert!(report.highest > highest + 10_000, "{report:?}");
     assert_eq!((report.missing, report.differing), (0, 0), "{report:?}");
+}
+
+#[test]
+fn i3_a_record_set_aside_for_which_the_gateway_lacks_something_is_listed_and_goes_later() {
+    let mut gate = a_gate_with_an_unsent_record();
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'photo'";
+    let database = rusqlite::Connection::open(gate.site.path("data/gatehouse.db")).unwrap();
+    let page: usize = database.query_row(sql, [], |row| row.get(0)).unwrap();
+    drop(database);
+    overwrite(&gate.site, (page - 1) * 4096, page * 4096);
+    let mut national = Platform::of(&gate.site, "national");
+    national.start();
+    fs::write(gate.site.path("secret"), SECRET).unwrap();
+    let url = format!("http://127.0.0.1:{}/open/api", national.port);
+    let configuration = gate.site.path("gatehouse.toml");
+    let before = fs::read(&configuration).unwrap();
+    // The worker's team has no number there.
+    let teams: toml::Table = [("木工班".to_owned(), "100002".into())].into_iter().collect();
+    gate.site.configure(|c| {
+        let c = c.calls(&url, "national").its("appid", "P-1");
+        c.its("secret", "file:secret").its("teams", teams)
+    });
+    gate.daemon = Some(gate.site.start());
+    let status = gate
+        .site
+        .status_when("the record to be refused", |s| s["upstreams"][0]["refused_rows"] == 1);
+    assert!(!status["degraded"].to_string().contains("have gone upstream"), "{status:#}");
+    let listed = gate.site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+    assert_eq!((&listed[0]["worker"], &listed[0]["here"]), (&json!("W002"), &json!(true)));
+    let folder = listed[0]["set_aside"].as_str().unwrap();
+    assert!(gate.site.path("data/set-aside").join(folder).exists(), "{listed:#?}");
+    let table = gate.site.gatehouse(&["upstream", "refused", "platform"]).out;
+    assert!(table.contains(&format!(" in {folder}")), "{table}");
+    let said = gate.site.gatehouse(&["upstream", "retry", "platform"]);
+    assert!(said.code == 0 && said.out.contains("1 record offered again"), "{said:?}");
+    gate.site
+        .status_when("the record to be refused again", |s| s["upstreams"][0]["refused_rows"] == 1);
+    gate.daemon.take().unwrap().stop();
+    fs::write(&configuration, before).unwrap();
+    gate.daemon = Some(gate.site.start());
+    assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
+    gate.site.status_when("all of it to be sent", |s| {
+        s["degraded"].to_string().contains("have gone upstream")
+    });
 }

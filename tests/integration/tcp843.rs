@@ -14,13 +14,14 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use crate::common::{
-    Configuration, Daemon, Lane, Site,
+    Configuration, Daemon, Gate, Lane, Site, WallClock,
     broker::{SOON, free_port},
     ends_with_test,
     past::{self, Went, person, went},
     slave::python,
     until,
 };
+use crate::platform_photos::enrolls_two;
 
 const VENDOR: &str = "VENDOR-1";
 const DEVICES: [(&str, &str); 2] = [("entry", "D-IN"), ("exit", "D-OUT")];
@@ -512,4 +513,29 @@ fn the_platform_file_of_longminggong_sends_what_the_platform_asks_of_a_gate() {
         records.iter().map(|(code, at, device, ..)| (*code, at.clone(), device.clone())).collect();
     assert_eq!(keys, expected);
     assert!(records.iter().all(|(.., kind, _)| *kind == 6));
+}
+
+#[test]
+fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() {
+    let site = Site::of(Lane::north().set("cool_down_s", 0.1));
+    let mut platform = Platform::of(&site, &["--workers", "3"]);
+    platform.start();
+    site.configure(|c| {
+        let session = [("lane", "north"), ("direction", "entry"), ("device_code", "D-IN")];
+        let session: toml::Table =
+            session.map(|(key, value)| (key.to_owned(), value.into())).into_iter().collect();
+        speaks(c, platform.port).its("session", vec![toml::Value::from(session)])
+    });
+    let wall = WallClock::new(&site.path(""));
+    wall.synchronised(true);
+    let mut gate = Gate::at(site, &wall.environment());
+    enrolls_two(&gate.site, [&id_number(1), &id_number(2)]);
+    numbered(&gate.site, 2);
+    gate.pass_again("person_a_1.jpg");
+    gate.pass_again("person_b_1.jpg");
+    platform.has(2);
+    let mut photos: Vec<(u64, bool)> =
+        platform.records().into_iter().map(|(code, .., photo)| (code, photo > 1000)).collect();
+    photos.sort_unstable();
+    assert_eq!(photos, [(1, true), (2, false)]);
 }

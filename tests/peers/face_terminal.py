@@ -125,7 +125,10 @@ class Platform:
             must(TIME.fullmatch(info["time"]), "time")
             must(isinstance(info["RecordID"], str) and 0 < int(info["RecordID"]) < 2**31, "RecordID")
             must(info["customId"] and info["personName"] and info["personId"], "a person")
-            must("pic" not in info or info["pic"].startswith("data:image/jpeg;base64,/9j/"), "pic")
+            if "pic" in info:
+                form, data = info["pic"].split(",")
+                photo = base64.b64decode(data, validate=True)
+                must(form == "data:image/jpeg;base64" and photo[:2] + photo[-2:] == b"\xff\xd8\xff\xd9", "pic")
             has_pic = "1" if "pic" in info else "0"
             text = info["customId"] + info["RecordID"] + info["facesluiceId"] + info["time"] + has_pic
             self.verify(message, topic, text)

@@ -131,7 +131,7 @@ class Platform:
             raise Wrong(f"{len(data['dataList'])} rows in a call")
         rows = []
         for row in data["dataList"]:
-            if set(row) != ROW:
+            if set(row) - {"image"} != ROW:
                 raise Wrong(f"row {sorted(row)}")
             if datetime.strptime(row["date"], "%Y-%m-%d %H:%M:%S").strftime("%Y-%m-%d %H:%M:%S") != row["date"]:
                 raise Wrong(f"date {row['date']}")
@@ -139,6 +139,10 @@ class Platform:
                 raise Wrong(f"codes {row}")
             if row["idCardType"] not in ("01", "08"):
                 raise Wrong(f"idCardType {row}")
+            if "image" in row:
+                photo = base64.b64decode(row["image"], validate=True)
+                if not photo.startswith(b"\xff\xd8") or not photo.endswith(b"\xff\xd9"):
+                    raise Wrong("image is no JPEG")
             row = {**row, "id": self.opened(row["idCardNumber"]), "team": data["teamSysNo"]}
             del row["idCardNumber"]
             if not re.fullmatch("[0-9A-Z]{9,18}", row["id"]):
@@ -273,7 +277,7 @@ def main():
     parser.add_argument("--appid", required=True)
     parser.add_argument("--project", required=True)
     parser.add_argument("--nonce-digits", type=int, default=32)
-parser.add_argument("--at-once", type=int, default=50)
+    parser.add_argument("--at-once", type=int, default=50)
     parser.add_argument("--cert")
     parser.add_argument("--key")
     arguments = parser.parse_args()

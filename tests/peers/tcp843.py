@@ -235,7 +235,7 @@ class Client(socketserver.BaseRequestHandler):
         digits = at.hex()
         must(digits.isdigit(), f"time {digits}")
         photo = content[16:]
-        must(not photo or photo.startswith(b"\xff\xd8"), "the photo is no JPEG")
+        must(not photo or photo[:2] + photo[-2:] == b"\xff\xd8\xff\xd9", "the photo is no JPEG")
         with lock:
             if self.device in platform.forgotten:
                 return self.send(ATTENDANCE, "设备未登录".encode(), True)

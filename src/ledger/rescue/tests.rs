@@ -68,7 +68,7 @@ fn drains(dir: &Path) -> Vec<u64> {
     while let Some(next) = next_to_drain(&tx, dir, "platform", 7, seq).unwrap() {
         let (rows, progress) = next.split();
         seqs.extend(rows);
-        drained(&tx, &progress).unwrap();
+        drained(&tx, &progress, &[]).unwrap();
     }
     seqs
 }

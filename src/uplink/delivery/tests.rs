@@ -587,3 +587,57 @@ fn i3_rows_that_stood_aside_are_not_struck_off_by_a_signed_acknowledgement_of_th
     world.delivery.platform_acknowledged(10, true, now).unwrap();
     assert_eq!(world.delivery.upto(), Some(10));
 }
+
+/// Reads the rows that are wanted. Those of `lacking` cannot be made.
+fn read(delivery: &mut Delivery<bool>, outbox: &[u64], lacking: &[u64]) {
+    while let Some(fetch) = delivery.wants() {
+        let rows = outbox.iter().copied();
+        let rows: Vec<u64> = rows.filter(|s| (fetch.after + 1..=fetch.until).contains(s)).collect();
+        let upto = rows.last().copied().unwrap_or(fetch.after);
+        let rows = rows.into_iter().filter(|seq| !lacking.contains(seq));
+        let rows = rows.map(|seq| (seq, fetch.sent.contains(seq))).collect();
+        delivery.fetched(&fetch, Page { rows, left_out: Vec::new(), upto, more: false });
+    }
+}
+
+#[test]
+fn a_row_that_lacked_something_goes_when_it_is_offered_again_as_the_newest_one() {
+    let now = Monotonic::default();
+    let mut delivery = Delivery::new(Ack::Broker, 0).without_repeats();
+    delivery.connected(0);
+    delivery.committed();
+    read(&mut delivery, &[1, 2, 3], &[3]);
+    for seq in [1, 2] {
+        assert_eq!(delivery.next(now), Some((seq, false)));
+        delivery.numbered(seq as u16);
+        delivery.acknowledged(seq as u16, now);
+    }
+    assert_eq!((delivery.next(now), delivery.strike()), (None, vec![1, 2]));
+    delivery.again(3, 3);
+    delivery.committed();
+    read(&mut delivery, &[3, 4], &[]);
+    assert_eq!(delivery.next(now), Some((3, true)));
+    assert_eq!(delivery.next(now), Some((4, false)));
+    assert_eq!(delivery.next(now), None);
+}
+
+#[test]
+fn a_row_that_is_taken_while_others_are_read_again_does_not_go_twice() {
+    let now = Monotonic::default();
+    let mut delivery = Delivery::new(Ack::Broker, 0).without_repeats();
+    delivery.connected(3);
+    read(&mut delivery, &[1, 2, 3], &[1, 3]);
+    assert_eq!(delivery.next(now), Some((2, false)));
+    delivery.numbered(2);
+    // While row 2 is on its way, the others are offered again. Its outbox row is still there.
+    delivery.again(1, 3);
+    read(&mut delivery, &[1, 2, 3], &[]);
+    delivery.acknowledged(2, now);
+    assert_eq!(delivery.next(now).map(|(seq, _)| seq), Some(1));
+    assert_eq!(delivery.next(now).map(|(seq, _)| seq), Some(3));
+    assert_eq!((delivery.next(now), delivery.strike()), (None, vec![2]));
+    // When it is asked for later, it goes.
+    delivery.again(2, 2);
+    read(&mut delivery, &[2], &[]);
+    assert_eq!(delivery.next(now), Some((2, true)));
+}

@@ -1,4 +1,13 @@
-//! One connection: gathers rows for calls, and carries out the platform's verdicts.
+//! One connection: one call after another.
+//!
+//! `gathering` chooses the rows of a call. `verdicts` carries out what the platform says of them.
+//! `upkeep` takes in what comes without a row. `earlier` delivers what waits in databases that were
+//! set aside.
+
+mod earlier;
+mod gathering;
+mod upkeep;
+mod verdicts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -12,19 +21,17 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::UNDECIDED;
+use self::earlier::{Earlier, Next};
+use super::suspects::{Key, Suspects};
 use crate::{
     clock::Monotonic,
     failpoint,
-    ledger::{self, LedgerError, Refusal, Stored},
-    store::Priority,
+    ledger::{self, LedgerError},
     uplink::{
         authority::Authority,
-        delivery::WINDOW,
-        link::{Asked, Incoming, LinkError},
-        profiles::{Parcel, Verdict},
-        rows::{Maker, PageRead, Row, RowMade, Rows},
-        state::Without,
+        link::{Asked, LinkError},
+        profiles::Verdict,
+        rows::{PageRead, Row, Rows},
         tls::Safety,
         wire::{Kept, Wire, WireError},
     },
@@ -35,17 +42,9 @@ const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// Shortest and longest pause between two inquiries for one verdict. It doubles.
 const INQUIRIES: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(60);
-/// Maximum length of a platform's words, in characters.
-const WORDS: usize = 300;
-/// Maximum number of commands that wait for the task that runs them.
-const HEARD: usize = 1024;
-/// Maximum size of the rows of a call, if it has several.
-const CALL_BYTES: usize = 512 << 10;
 /// Interval between attempts to make the rows for which the gateway lacked something. A clock that
 /// was synchronised since may date them.
 const LACKING_EVERY: Duration = Duration::from_secs(600);
-/// Maximum number of records of a database that was set aside, in one call.
-const EARLIER: usize = 4;
 
 /// A call under way, with the wire.
 type Running = BoxFuture<'static, (Box<dyn Wire>, Done)>;
@@ -53,7 +52,8 @@ type Running = BoxFuture<'static, (Box<dyn Wire>, Done)>;
 /// What a call was for, and what came of it.
 enum Done {
     Rows(Vec<(u16, u64)>, Result<Vec<Verdict>, WireError>),
-    Earlier((String, u64), Result<Vec<Verdict>, WireError>),
+    /// A record of a database that was set aside, which was sent or asked for.
+    Earlier(Result<Option<Verdict>, WireError>),
     Inquiry(String, Result<Option<Verdict>, WireError>),
     Upkeep(Result<Kept, WireError>),
 }
@@ -65,8 +65,14 @@ struct Waiting {
     pause: Duration,
 }
 
+/// Returns the key of a row of the present database.
+fn present(seq: u64) -> Key {
+    (String::new(), seq)
+}
+
 pub(super) struct Session<'a> {
     rows: Rows<'a>,
+    suspects: &'a mut Suspects,
     authority: Arc<Authority>,
     safety: Arc<Safety>,
     wire: Option<Box<dyn Wire>>,
@@ -78,25 +84,30 @@ pub(super) struct Session<'a> {
     waiting: BTreeMap<String, Waiting>,
     /// Rows that go alone, because a call with others was refused as a whole.
     alone: BTreeSet<u64>,
+    /// Rows over which connections ended. They go when no other row waits.
+    put_off: BTreeSet<Key>,
+    /// The one of them that goes now.
+    last: Option<Key>,
     upkeep_due: bool,
     /// Interval between looks at what is due without a row.
     tick: Duration,
     heard: VecDeque<Vec<u8>>,
     /// The answer to the command that is being carried out. The next command waits for it.
     answered: Option<oneshot::Receiver<Vec<u8>>>,
-    /// No record of a database that was set aside is left to send.
-    earlier_rests: bool,
+    earlier: Earlier,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(
         rows: Rows<'a>,
+        suspects: &'a mut Suspects,
         authority: Arc<Authority>,
         wire: Box<dyn Wire>,
         (safety, tick): (Arc<Safety>, Duration),
     ) -> Session<'a> {
         Session {
             rows,
+            suspects,
             authority,
             safety,
             wire: Some(wire),
@@ -105,11 +116,13 @@ impl<'a> Session<'a> {
             packet: 0,
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
+            put_off: BTreeSet::new(),
+            last: None,
             upkeep_due: false,
             tick,
             heard: VecDeque::new(),
             answered: None,
-            earlier_rests: false,
+            earlier: Earlier::default(),
         }
     }
 
@@ -125,7 +138,8 @@ impl<'a> Session<'a> {
         self.begin().await?;
         let ended = self.exchange(asked).await;
         let settled = self.rows.settle().await;
-        ended.and(settled)
+        let noted = self.note_earlier().await;
+        ended.and(settled).and(noted)
     }
 
     async fn begin(&mut self) -> Result<(), LinkError> {
@@ -188,14 +202,15 @@ impl<'a> Session<'a> {
                     self.rows.struck(struck?);
                 }
                 _ = strike.tick(), if unstruck => self.rows.strike(),
-                Some(Asked::Again { from, to }) = asked.recv() => {
-                    self.rows.delivery.again(from, to);
-                }
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Again { from, to } => self.rows.delivery.again(from, to),
+                    Asked::Earlier => self.earlier.rests = false,
+                },
                 Some(answer) = OptionFuture::from(self.answered.as_mut()) => {
                     self.answered = None;
                     // It says that records may go for which something was lacking.
                     if answer.is_ok_and(|answer| !answer.is_empty()) {
-                        self.rows.retry_lacking().await?;
+                        self.retry_lacking().await?;
                     }
                 }
                 changed = commits.changed() => match changed {
@@ -205,10 +220,10 @@ impl<'a> Session<'a> {
                 Ok(()) = online.changed() => {
                     let now = online.borrow_and_update().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
-                        self.rows.retry_lacking().await?;
+                        self.retry_lacking().await?;
                     }
                 }
-                _ = lacking.tick() => self.rows.retry_lacking().await?,
+                _ = lacking.tick() => self.retry_lacking().await?,
                 _ = tick.tick() => {
                     self.upkeep_due = true;
                     // It also offers rows that the platform did not take for now.
@@ -216,6 +231,13 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    async fn retry_lacking(&mut self) -> Result<(), LinkError> {
+        self.rows.retry_lacking().await?;
+        // Records may have been rescued meanwhile, too.
+        self.earlier.rests = false;
+        Ok(())
     }
 
     fn failed(&self, error: WireError) -> LinkError {
@@ -231,6 +253,8 @@ impl<'a> Session<'a> {
         let due = self.waiting.iter().find(|(_, waiting)| now >= waiting.at);
         let due = due.map(|(serial, _)| serial.clone());
         if let Some(serial) = due {
+            let seqs = self.waiting.get(&serial).map(|waiting| waiting.seqs.clone());
+            self.suspects.begins(seqs.into_iter().flatten().map(present));
             return Ok(Some(Box::pin(async move {
                 let answer = wire.inquire(serial.clone()).await;
                 (wire, Done::Inquiry(serial, answer))
@@ -245,117 +269,44 @@ impl<'a> Session<'a> {
         let rows = self.gather(wire.at_once(), now);
         if !rows.is_empty() {
             let (keys, parcels): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+            self.suspects.begins(keys.iter().map(|(_, seq)| present(*seq)));
             failpoint::at("uplink.published");
             return Ok(Some(Box::pin(async move {
                 let verdicts = wire.deliver(parcels).await;
                 (wire, Done::Rows(keys, verdicts))
             })));
         }
-        if !self.earlier_rests && self.rows.delivery.is_idle() {
-            match self.earlier().await? {
-                None => self.earlier_rests = true,
-                Some((parcels, progress)) => {
-                    return Ok(Some(Box::pin(async move {
-                        let mut all = Vec::new();
-                        for parcel in parcels {
-                            match wire.deliver(vec![parcel]).await {
-                                Ok(verdicts) => all.extend(verdicts),
-                                Err(error) => return (wire, Done::Earlier(progress, Err(error))),
-                            }
-                        }
-                        (wire, Done::Earlier(progress, Ok(all)))
-                    })));
-                }
-            }
+        if self.rows.delivery.is_idle()
+            && let Some(next) = self.next_earlier(now).await?
+        {
+            return Ok(Some(Box::pin(async move {
+                let verdict = match next {
+                    Next::Send(parcel) => wire.deliver(vec![parcel]).await.map(|mut all| all.pop()),
+                    Next::Ask(serial) => wire.inquire(serial).await,
+                };
+                (wire, Done::Earlier(verdict))
+            })));
         }
         self.wire = Some(wire);
+        self.offer_last();
         Ok(None)
-    }
-
-    /// Returns the rows of the next call: the oldest one, and those that have their topic in common
-    /// with it.
-    fn gather(&mut self, at_once: usize, now: Monotonic) -> Vec<((u16, u64), Parcel)> {
-        let undecided: usize = self.waiting.values().map(|waiting| waiting.seqs.len()).sum();
-        let room = UNDECIDED.saturating_sub(undecided);
-        // Rows of several topics come mixed, so a call of many rows looks ahead.
-        let ahead = if at_once > 1 { WINDOW } else { 1 };
-        while self.next.len() < ahead.min(room)
-            && let Some((packet, seq, row)) = self.numbered(now)
-        {
-            match row.serial {
-                Some(serial) => {
-                    self.rows.delivery.undecided(packet);
-                    self.wait_for(serial, [seq], now);
-                }
-                None => self.next.push_back((packet, seq, row)),
-            }
-        }
-        if room == 0 {
-            return Vec::new();
-        }
-        let mut rows: Vec<((u16, u64), Parcel)> = Vec::new();
-        let (mut published, mut repeated, mut bytes) = (0, 0, 0);
-        let mut others = VecDeque::new();
-        let mut is_full = false;
-        for (packet, seq, row) in self.next.drain(..) {
-            let size = row.message.payload.len();
-            let goes_alone = self.alone.contains(&seq);
-            let fits = rows.first().is_none_or(|(_, first)| {
-                first.message.topic == row.message.topic
-                    && !goes_alone
-                    && bytes + size <= CALL_BYTES
-            });
-            if is_full || !fits {
-                others.push_back((packet, seq, row));
-                continue;
-            }
-            tracing::trace!(seq, resent = row.resent, "a row is handed on");
-            published += 1;
-            repeated += u64::from(row.resent);
-            bytes += size;
-            let Row { message, resent, .. } = row;
-            rows.push(((packet, seq), Parcel { seq, message, resent }));
-            is_full = goes_alone || rows.len() >= at_once.min(room);
-        }
-        self.next = others;
-        if published > 0 {
-            self.rows.state.send_if_modified(|s| {
-                s.published += published;
-                s.repeated += repeated;
-                false
-            });
-        }
-        rows
-    }
-
-    /// Returns the next row of the delivery with a number of its own.
-    fn numbered(&mut self, now: Monotonic) -> Option<(u16, u64, Row)> {
-        let (seq, row) = self.rows.delivery.next(now)?;
-        self.packet = self.packet.wrapping_add(1);
-        self.rows.delivery.numbered(self.packet);
-        Some((self.packet, seq, row))
-    }
-
-    fn wait_for(&mut self, serial: String, seqs: impl IntoIterator<Item = u64>, now: Monotonic) {
-        let pause = *INQUIRIES.start();
-        let fresh = || Waiting { seqs: BTreeSet::new(), at: now + pause, pause };
-        self.waiting.entry(serial).or_insert_with(fresh).seqs.extend(seqs);
-        self.tell_undecided();
-    }
-
-    fn tell_undecided(&self) {
-        let undecided = self.waiting.values().map(|waiting| waiting.seqs.len() as u64).sum();
-        self.rows.state.send_modify(|s| s.undecided = undecided);
     }
 
     async fn done(&mut self, done: Done) -> Result<(), LinkError> {
         match done {
             Done::Rows(keys, verdicts) => {
                 let verdicts = verdicts.map_err(|error| self.failed(error))?;
+                if verdicts.len() != keys.len() {
+                    let error = WireError::new("it does not answer for each record");
+                    return Err(self.failed(error));
+                }
+                let is_final = |verdict: &Verdict| !matches!(verdict, Verdict::NotNow(_));
+                self.suspects.answered(verdicts.iter().any(is_final));
                 self.judged(keys, verdicts).await
             }
             Done::Inquiry(serial, answer) => {
                 let answer = answer.map_err(|error| self.failed(error))?;
+                self.suspects.answered(matches!(answer, Some(Verdict::Taken)));
                 self.answered(serial, answer).await
             }
             Done::Upkeep(kept) => {
@@ -363,274 +314,16 @@ impl<'a> Session<'a> {
                 self.kept(kept);
                 Ok(())
             }
-            Done::Earlier(progress, verdicts) => {
-                let verdicts = verdicts.map_err(|error| self.failed(error))?;
-                let words = verdicts.iter().find_map(|verdict| match verdict {
-                    Verdict::Refused(words) | Verdict::NotNow(words) => Some(words.clone()),
-                    Verdict::Taken | Verdict::Later(_) => None,
-                });
-                if let Some(words) = words {
-                    self.earlier_rests = true;
-                    self.trouble(format!(
-                        "the platform refused a record of a database that was set aside: {words}"
-                    ));
-                    return Ok(());
-                }
-                let note = move |tx: &rusqlite::Transaction<'_>| ledger::drained(tx, &progress);
-                let store = &self.rows.context.store;
-                Ok(store.write::<_, LedgerError>(Priority::Upkeep, note).await?)
+            Done::Earlier(verdict) => {
+                let verdict = verdict.map_err(|error| self.failed(error))?;
+                self.suspects.answered(matches!(verdict, Some(Verdict::Taken)));
+                self.earlier_judged(verdict).await
             }
         }
-    }
-
-    /// Takes in the verdicts on the rows of a call.
-    async fn judged(
-        &mut self,
-        keys: Vec<(u16, u64)>,
-        verdicts: Vec<Verdict>,
-    ) -> Result<(), LinkError> {
-        if verdicts.len() != keys.len() {
-            return Err(self.failed(WireError::new("it does not answer for each record")));
-        }
-        let now = self.rows.context.clock.monotonic();
-        let refuses_all = verdicts.len() > 1
-            && verdicts.iter().all(|verdict| matches!(verdict, Verdict::Refused(_)))
-            && verdicts.windows(2).all(|two| two.first() == two.last());
-        if refuses_all {
-            // One record may have spoilt the call of all.
-            return self.send_alone(keys.into_iter()).await;
-        }
-        let mut serials: Vec<(u64, String)> = Vec::new();
-        for ((packet, seq), verdict) in keys.into_iter().zip(verdicts) {
-            match verdict {
-                Verdict::Taken => {
-                    self.alone.remove(&seq);
-                    self.rows.delivery.acknowledged(packet, now);
-                    failpoint::at("uplink.acknowledged");
-                }
-                Verdict::Refused(words) => {
-                    self.rows.delivery.undecided(packet);
-                    self.refused(seq, words);
-                }
-                Verdict::Later(serial) => {
-                    self.rows.delivery.undecided(packet);
-                    serials.push((seq, serial));
-                }
-                Verdict::NotNow(words) => {
-                    self.rows.delivery.refused(packet, now);
-                    let words = shortened(&words);
-                    self.rows.state.send_modify(|s| s.refused += 1);
-                    self.trouble(format!(
-                        "the platform did not take a record for now ({words}). It is offered again \
-                         each minute"
-                    ));
-                }
-            }
-        }
-        if !serials.is_empty() {
-            let (name, kept) = (self.rows.upstream.name.clone(), serials.clone());
-            let at_ms = self.rows.context.clock.stamp().wall_ms;
-            let keep =
-                self.rows.context.store.write(Priority::Upkeep, move |tx| {
-                    ledger::await_verdict(tx, &name, &kept, at_ms)
-                });
-            keep.await?;
-            failpoint::at("uplink.undecided");
-            for (seq, serial) in serials {
-                self.wait_for(serial, [seq], now);
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends rows of a refused call again, each by itself.
-    async fn send_alone(
-        &mut self,
-        keys: impl Iterator<Item = (u16, u64)>,
-    ) -> Result<(), LinkError> {
-        let mut seqs = BTreeSet::new();
-        for (packet, seq) in keys {
-            self.rows.delivery.undecided(packet);
-            seqs.insert(seq);
-        }
-        self.again(seqs).await
-    }
-
-    /// Sends undecided rows again, each by itself.
-    async fn again(&mut self, seqs: BTreeSet<u64>) -> Result<(), LinkError> {
-        self.rows.settle().await?;
-        if let (Some(first), Some(last)) = (seqs.first(), seqs.last()) {
-            self.rows.delivery.again(*first, *last);
-        }
-        self.alone.extend(seqs);
-        Ok(())
-    }
-
-    fn refused(&mut self, seq: u64, words: String) {
-        self.alone.remove(&seq);
-        let at_ms = self.rows.context.clock.stamp().wall_ms;
-        let words = shortened(&words);
-        tracing::warn!(upstream = %self.rows.upstream.name, seq, words, "the platform refused a record");
-        self.trouble(format!(
-            "the platform refused record {seq} ({words}): see `gatehouse upstream refused {}`",
-            self.rows.upstream.name
-        ));
-        self.rows.refusals.push(Refusal { seq, words, here: false, at_ms });
     }
 
     fn trouble(&self, what: String) {
         let now = self.rows.context.clock.monotonic();
         self.rows.state.send_modify(|s| s.trouble(now, what));
     }
-
-    /// Takes in the answer to an inquiry.
-    async fn answered(
-        &mut self,
-        serial: String,
-        verdict: Option<Verdict>,
-    ) -> Result<(), LinkError> {
-        let now = self.rows.context.clock.monotonic();
-        if let Some(Verdict::Later(words) | Verdict::NotNow(words)) = &verdict {
-            let words = shortened(words);
-            self.trouble(format!("the platform has no verdict on a call: {words}"));
-        }
-        let Some(waiting) = self.waiting.get_mut(&serial) else { return Ok(()) };
-        // A platform that forgets each call does not get its rows again at once for ever.
-        let forgotten_again = matches!(verdict, Some(Verdict::NotNow(_)))
-            && waiting.pause < *INQUIRIES.end()
-            && waiting.seqs.is_subset(&self.alone);
-        let verdict = match verdict {
-            Some(verdict) if !matches!(verdict, Verdict::Later(_)) && !forgotten_again => verdict,
-            _ => {
-                waiting.at = now + waiting.pause;
-                waiting.pause = (waiting.pause * 2).min(*INQUIRIES.end());
-                return Ok(());
-            }
-        };
-        let Some(Waiting { seqs, .. }) = self.waiting.remove(&serial) else { return Ok(()) };
-        self.tell_undecided();
-        match verdict {
-            Verdict::Taken => {
-                seqs.iter().for_each(|seq| {
-                    self.alone.remove(seq);
-                    self.rows.delivery.judged(*seq);
-                });
-                failpoint::at("uplink.acknowledged");
-                Ok(())
-            }
-            Verdict::Refused(words) if seqs.len() == 1 => {
-                seqs.into_iter().for_each(|seq| self.refused(seq, words.clone()));
-                Ok(())
-            }
-            // One record may have spoilt the call of all; or the platform has forgotten the call.
-            _ => {
-                let (name, lost) = (self.rows.upstream.name.clone(), seqs.clone());
-                let forget = self.rows.context.store.write(Priority::Upkeep, move |tx| {
-                    ledger::forget_serials(tx, &name, &lost.into_iter().collect::<Vec<_>>())
-                });
-                forget.await?;
-                self.again(seqs).await
-            }
-        }
-    }
-
-    /// Takes in what came without a row.
-    fn kept(&mut self, kept: Kept) {
-        let Kept { commands, unreadable, note, down, came_back } = kept;
-        let room = HEARD.saturating_sub(self.heard.len());
-        let refused = commands.len().saturating_sub(room) as u64;
-        self.heard.extend(commands.into_iter().take(room));
-        if came_back {
-            self.rows.delivery.offer_refused();
-        }
-        let now = self.rows.context.clock.monotonic();
-        self.rows.state.send_if_modified(|s| {
-            let since =
-                |what: &str| s.sessions_down.iter().find(|d| d.what == what).map(|d| d.since);
-            let down: Vec<Without> = down
-                .into_iter()
-                .map(|(what, why)| Without { since: since(&what).unwrap_or(now), what, why })
-                .collect();
-            let changed = s.sessions_down != down || unreadable > 0 || refused > 0;
-            s.sessions_down = down;
-            s.unreadable += unreadable;
-            s.commands_refused += refused;
-            changed
-        });
-        if unreadable > 0 {
-            let entries = crate::words::counted(unreadable, "entry");
-            self.trouble(format!(
-                "{entries} of the platform's list are illegible and were passed over"
-            ));
-        }
-        if let Some(note) = note {
-            self.trouble(note);
-        }
-    }
-
-    /// Hands the next command to the task that runs them, if the one before is answered. While
-    /// there is no room, it waits for the next look.
-    fn pass_on(&mut self) {
-        let context = self.rows.context;
-        let Some(payload) = self.heard.front().filter(|_| self.answered.is_none()) else { return };
-        let held = context.memory.try_hold(2 * payload.len());
-        let Some((held, place)) = held.zip(context.commands.try_reserve().ok()) else { return };
-        let Some(payload) = self.heard.pop_front() else { return };
-        // The platform awaits no reply. The answer is for this link.
-        let (answer, answered) = oneshot::channel();
-        self.answered = Some(answered);
-        place.send(Incoming {
-            upstream: self.rows.upstream.name.clone(),
-            profile: self.rows.profile.clone(),
-            authority: self.authority.clone(),
-            payload,
-            held,
-            received: context.clock.monotonic(),
-            answer,
-        });
-        self.rows.state.send_modify(|s| s.commands += 1);
-    }
-
-    /// Reads the next records of a database that was set aside.
-    async fn earlier(&mut self) -> Result<Option<(Vec<Parcel>, (String, u64))>, LinkError> {
-        let context = self.rows.context;
-        let (store, name) = (context.store.clone(), self.rows.upstream.name.clone());
-        let (origin, profile) = (context.origin.clone(), self.rows.profile.clone());
-        let dir = context.storage_dir.clone();
-        let at_ms = context.clock.stamp().wall_ms;
-        let sealed = store.clone();
-        let read = store.read(move |tx| {
-            let maker = Maker {
-                profile: &*profile,
-                origin: &origin,
-                upstream: &name,
-                store: &sealed,
-                photos: None,
-                at_ms,
-                tx,
-                dates: std::cell::OnceCell::new(),
-            };
-            // A record for which the gateway lacks something stays in that database.
-            let make = |stored: Stored, cause| {
-                let made = maker.row(&stored, cause, true)?;
-                Some(made.map(|(seq, made)| match made {
-                    RowMade::Row(row) => Some(Parcel { seq, message: row.message, resent: true }),
-                    RowMade::LeftOut | RowMade::Lacks(_) => None,
-                }))
-            };
-            let next = ledger::next_to_drain(tx, &dir, &name, EARLIER, make)?;
-            let Some((rows, progress)) = next.map(ledger::Drained::split) else {
-                return Ok(None);
-            };
-            let parcels = rows.into_iter().flatten().filter_map(Result::transpose);
-            Ok::<_, LinkError>(Some((parcels.collect::<Result<Vec<_>, _>>()?, progress)))
-        });
-        read.await
-    }
-}
-
-/// Returns a platform's words, as they are kept and shown: on one line, without control characters.
-fn shortened(words: &str) -> String {
-    let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(WORDS).collect()
 }

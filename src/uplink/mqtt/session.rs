@@ -26,7 +26,7 @@ use tokio::{
 
 use self::earlier::Earlier;
 use self::photos::{PhotoReading, Photos};
-use self::work::{Answer, EarlierRead, Later};
+use self::work::{Answer, Later};
 use crate::{
     clock::Monotonic,
     config::{Broker, MqttVersion, Upstream},
@@ -40,6 +40,7 @@ use crate::{
         photos::Pace,
         profiles::{self, Profile},
         rows::{PageRead, Row, Rows},
+        set_aside,
         state::UpstreamState,
         terms::{Part, Proofs, Sort, Terms},
         tls::Safety,
@@ -183,7 +184,7 @@ impl Session<'_> {
         let [mut renew, mut check, mut strike] =
             [heartbeat.unwrap_or(STATUS_EVERY), CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
-        let mut earlier: Option<EarlierRead> = None;
+        let mut earlier: Option<set_aside::PageRead> = None;
         let mut photo: Option<PhotoReading> = None;
         loop {
             if self.connected {
@@ -240,12 +241,15 @@ impl Session<'_> {
                 }
                 _ = strike.tick(), if connected && unstruck => self.rows.strike(),
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
-                Some(Asked::Again { from, to }) = asked.recv() => {
-                    // An earlier acknowledgement of the platform does not count for rows that are
-                    // put back.
-                    self.rows.struck_upto = self.rows.struck_upto.min(from.saturating_sub(1));
-                    self.rows.delivery.again(from, to);
-                }
+                Some(asked) = asked.recv() => match asked {
+                    Asked::Again { from, to } => {
+                        // An earlier acknowledgement of the platform does not count for rows that
+                        // are put back.
+                        self.rows.struck_upto = self.rows.struck_upto.min(from.saturating_sub(1));
+                        self.rows.delivery.again(from, to);
+                    }
+                    Asked::Earlier => self.earlier.rests = false,
+                },
                 changed = commits.changed(), if connected => match changed {
                     Ok(()) => self.rows.delivery.committed(),
                     Err(_) => return Ok(()),
@@ -265,6 +269,7 @@ impl Session<'_> {
                     let now = online.borrow().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
                         self.rows.retry_lacking().await?;
+                        self.earlier.rests = false;
                     }
                 }
                 Ok(()) = heads.changed(), if connected => self.head_due = true,
@@ -317,7 +322,8 @@ impl Session<'_> {
             }
             Ok(ClientEvent::Taken { packet, heard }) => self.taken(packet, heard, now),
             Ok(ClientEvent::Refused { packet, reason, topic: forbids }) => {
-                self.earlier.refused(packet);
+                let at_ms = self.context.clock.stamp().wall_ms;
+                self.earlier.refused(packet, &reason, at_ms);
                 let refused = self.proofs.refused(packet);
                 let is_row = self.rows.delivery.refused(packet, now);
                 if !is_row {

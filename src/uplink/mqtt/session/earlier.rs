@@ -4,130 +4,131 @@
 //! repeat. The broker's acknowledgement ends a record's way, also with `ack = "platform"`: the record
 //! stays in the database that was set aside.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
-use super::{Session, work::EarlierRead};
+use super::Session;
 use crate::{
-    ledger::{self, LedgerError, Stored},
-    store::Priority,
+    ledger::{Progress, Refusal},
     uplink::{
         link::LinkError,
-        rows::{Maker, Row, RowMade},
+        rows::packet_bytes,
+        set_aside::{self, Page, PageRead},
     },
 };
 
 /// Maximum number of these records on their way.
 const AT_ONCE: usize = 4;
+/// Number of times that records are offered to a broker that refuses one of them. After them it
+/// stands aside.
+const OFFERS: u32 = 3;
 
 /// The records of databases that were set aside, over one connection.
 #[derive(Default)]
 pub(super) struct Earlier {
-    /// For each message without a row that the client has not numbered: whether it is one of these.
-    unnumbered: VecDeque<bool>,
-    on_their_way: HashSet<u16>,
-    /// Number of records handed to the client that the broker has not acknowledged.
-    unacknowledged: usize,
-    /// What is noted when all of them are acknowledged.
-    progress: Option<(String, u64)>,
-    /// Nothing more goes out over this connection: none is left, or one was refused.
+    /// For each message without a row that the client has not numbered: the seq of one of these.
+    unnumbered: VecDeque<Option<u64>>,
+    on_their_way: HashMap<u16, u64>,
+    /// Number of records handed to the client that the broker has not answered.
+    unanswered: usize,
+    /// What is noted when all of them are answered.
+    progress: Option<Progress>,
+    /// Records for which the gateway lacks something.
+    lacking: Vec<Refusal>,
+    /// Records of these that the broker refused.
+    refused: Vec<Refusal>,
+    /// Number of times in succession that the broker refused one.
+    refusals: u32,
+    /// Nothing more goes out for now: none is left, or one was refused.
     pub(super) rests: bool,
 }
 
 impl Earlier {
     pub(super) fn published_other(&mut self) {
-        self.unnumbered.push_back(false);
+        self.unnumbered.push_back(None);
     }
 
     /// Notes the packet id of the oldest message without a row.
     pub(super) fn numbered(&mut self, packet: u16) {
-        if self.unnumbered.pop_front() == Some(true) {
-            self.on_their_way.insert(packet);
+        if let Some(Some(seq)) = self.unnumbered.pop_front() {
+            self.on_their_way.insert(packet, seq);
         }
     }
 
     pub(super) fn acknowledged(&mut self, packet: u16) {
-        if self.on_their_way.remove(&packet) {
-            self.unacknowledged -= 1;
+        if self.on_their_way.remove(&packet).is_some() {
+            self.unanswered -= 1;
         }
     }
 
-    pub(super) fn refused(&mut self, packet: u16) {
-        self.rests |= self.on_their_way.remove(&packet);
+    pub(super) fn refused(&mut self, packet: u16, reason: &str, at_ms: i64) {
+        if let Some(seq) = self.on_their_way.remove(&packet) {
+            self.unanswered -= 1;
+            let words = format!("the broker refused the record ({reason}): ask its operator why");
+            self.refused.push(Refusal { seq, words, here: false, at_ms });
+        }
     }
 
-    /// Returns what is to be noted now.
-    fn taken(&mut self) -> Option<(String, u64)> {
-        self.progress.take_if(|_| self.unacknowledged == 0)
+    /// Returns what is to be noted now. Records that include a refused one are offered again after a
+    /// pause. At last the refused one stands aside.
+    fn taken(&mut self) -> Option<(Progress, Vec<Refusal>)> {
+        let progress = self.progress.take_if(|_| self.unanswered == 0)?;
+        let mut aside = std::mem::take(&mut self.lacking);
+        let refused = std::mem::take(&mut self.refused);
+        self.refusals = if refused.is_empty() { 0 } else { self.refusals + 1 };
+        if (1..OFFERS).contains(&self.refusals) {
+            self.rests = true;
+            return None;
+        }
+        self.refusals = 0;
+        aside.extend(refused);
+        Some((progress, aside))
     }
 }
 
 impl Session<'_> {
     /// Begins to read the next records, if none is on its way. It first notes that the upstream has
     /// the records before them.
-    pub(super) fn next_earlier(&mut self) -> Option<EarlierRead> {
+    pub(super) fn next_earlier(&mut self) -> Option<PageRead> {
         let taken = self.earlier.taken();
         // Without an acknowledgement nothing shows that the upstream has them, so they wait.
-        if self.qos_0 || self.earlier.rests && taken.is_none() || self.earlier.unacknowledged > 0 {
+        if self.qos_0 || self.earlier.rests && taken.is_none() || self.earlier.unanswered > 0 {
             return None;
         }
-        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
-        let (origin, profile) = (self.context.origin.clone(), self.to.profile.clone());
-        let dir = self.context.storage_dir.clone();
-        let at_ms = self.context.clock.stamp().wall_ms;
+        let (context, name) = (self.context.clone(), self.to.upstream.name.clone());
+        let state = self.state.clone();
+        let read = set_aside::next_page(&self.rows, AT_ONCE);
         Some(Box::pin(async move {
-            if let Some(progress) = taken {
-                let note = move |tx: &rusqlite::Transaction<'_>| ledger::drained(tx, &progress);
-                store.write::<_, LedgerError>(Priority::Upkeep, note).await?;
+            if let Some((progress, aside)) = taken {
+                let refused = set_aside::note(&context, &name, progress, aside).await?;
+                state.send_if_modified(|s| {
+                    std::mem::replace(&mut s.refused_rows, refused) != refused
+                });
             }
-            let sealed = store.clone();
-            let read = store.read(move |tx| {
-                let maker = Maker {
-                    profile: &*profile,
-                    origin: &origin,
-                    upstream: &name,
-                    store: &sealed,
-                    photos: None,
-                    at_ms,
-                    tx,
-                    dates: std::cell::OnceCell::new(),
-                };
-                // A record for which the gateway lacks something stays in that database.
-                let make = |stored: Stored, cause| {
-                    let made = maker.row(&stored, cause, true)?;
-                    Some(made.map(|(_, made)| match made {
-                        RowMade::Row(row) => Some(*row),
-                        RowMade::LeftOut | RowMade::Lacks(_) => None,
-                    }))
-                };
-                let next = ledger::next_to_drain(tx, &dir, &name, AT_ONCE, make)?;
-                let Some((rows, progress)) = next.map(ledger::Drained::split) else {
-                    return Ok(None);
-                };
-                let messages = rows.into_iter().flatten().filter_map(Result::transpose);
-                let messages = messages.collect::<Result<Vec<_>, _>>()?;
-                Ok::<_, LinkError>(Some((messages, progress)))
-            });
             read.await
         }))
     }
 
     /// Publishes records that were read.
-    pub(super) fn publish_earlier(
-        &mut self,
-        read: Option<(Vec<Row>, (String, u64))>,
-    ) -> Result<(), LinkError> {
-        let Some((rows, progress)) = read else {
+    pub(super) fn publish_earlier(&mut self, read: Option<Page>) -> Result<(), LinkError> {
+        let Some(page) = read else {
             self.earlier.rests = true;
             return Ok(());
         };
-        self.earlier.progress = Some(progress);
-        for row in rows {
+        self.earlier.progress = Some(page.progress);
+        self.earlier.lacking = page.lacking;
+        for (seq, row) in page.rows {
+            let bytes = packet_bytes(&row.message);
+            if self.stubs_on.is_none() && bytes > self.rows.largest {
+                let refusal = self.rows.too_large_for(seq, bytes);
+                self.earlier.lacking.push(refusal);
+                continue;
+            }
             // A record in place of which a stub goes stays in the database that was set aside.
             let (message, _) = self.fitting(row)?;
             self.handed_row(&message, None);
             self.rows.delivery.publish_other(self.context.clock.monotonic());
-            self.earlier.unnumbered.push_back(true);
-            self.earlier.unacknowledged += 1;
+            self.earlier.unnumbered.push_back(Some(seq));
+            self.earlier.unanswered += 1;
             self.others += 1;
             self.publish(message)?;
         }

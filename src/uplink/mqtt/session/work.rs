@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::uplink::{client::Message, link::LinkError, profiles, rows::Row};
+use crate::uplink::{client::Message, profiles};
 
 /// A message other than a row, which waits for room in the client.
 pub enum Later {
@@ -11,5 +11,4 @@ pub enum Later {
 }
 
 /// Records of a database that was set aside, and the progress to note after them.
-pub type EarlierRead = BoxFuture<'static, Result<Option<(Vec<Row>, (String, u64))>, LinkError>>;
 pub type Answer = BoxFuture<'static, (Box<Message>, Option<Vec<u8>>)>;

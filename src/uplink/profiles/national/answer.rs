@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::talk::{Unusable, Verdict};
+use crate::words::without_numbers;
 
 /// Maximum length of an answer's beginning in a message, in characters.
 const SHOWN: usize = 80;
@@ -30,6 +31,7 @@ impl Answer {
         let Ok(Value::Object(mut answer)) = serde_json::from_slice(answer) else {
             let text = String::from_utf8_lossy(answer);
             let begin: String = text.trim().chars().take(SHOWN).collect();
+            let begin = without_numbers(&begin);
             return Err(format!(
                 "its answer is no JSON object but begins with {begin:?}: check the url"
             )

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     attendance::{EventRecord, Origin, Record, RecordOutcome},
-    config::{Secret, Upstream},
+    config::{self, Secret, Upstream},
     turnstile::settings::{Checked, wrong},
 };
 
@@ -74,6 +74,13 @@ impl Dialect for National {
             let (least, most) = NONCE_DIGITS.into_inner();
             let form = format!("must be {HEX_NONCE} (hexadecimal), or {least} to {most} (decimal)");
             return wrong("nonce_digits", form);
+        }
+        let own = config::keys::<Keys>().into_iter().chain(config::keys::<Upstream>());
+        if let Some(key) = own.into_iter().find(|key| keys.teams.contains_key(key)) {
+            return wrong(
+                &format!("teams.{key}"),
+                "is a key of [[upstream]]: write it above [upstream.teams]",
+            );
         }
         if !(1..=AT_ONCE_MAX).contains(&keys.at_once) {
             return wrong("at_once", format!("must be from 1 to {AT_ONCE_MAX}"));
@@ -223,11 +230,11 @@ impl Platform {
         }
     }
 
-    /// Returns the verdict on a refused call of so many rows. A refusal for one row that the platform
-    /// has already is none.
-    fn refused(&self, rows: usize, words: String) -> Verdict {
+    /// Returns the verdict on a refused call. `repeats`: it had one row, which was sent before. A
+    /// refusal of such a row that the platform has already is none.
+    fn refused(&self, repeats: bool, words: String) -> Verdict {
         let has_it = self.keys.taken_words.iter().any(|taken| words.contains(taken));
-        if rows == 1 && has_it { Verdict::Taken } else { Verdict::Refused(words) }
+        if repeats && has_it { Verdict::Taken } else { Verdict::Refused(words) }
     }
 }
 
@@ -251,11 +258,11 @@ impl Calls for Platform {
         let answer = Answer::read(answer)?;
         let verdict = match answer.said()? {
             Said::Accepted => match answer.serial() {
-                // The number of rows tells, after a restart too, whether a refusal is of one row.
-                Some(serial) => Verdict::Later(format!("{}:{serial}", rows.len())),
+                // The kind tells, after a restart too, how a refusal is to be taken.
+                Some(serial) => Verdict::Later(format!("{}:{serial}", kind(rows))),
                 None => Verdict::Taken,
             },
-            Said::Wrong(words) => self.refused(rows.len(), words),
+            Said::Wrong(words) => self.refused(kind(rows) == REPEAT, words),
             Said::NotNow(words) => Verdict::NotNow(words),
         };
         Ok(vec![verdict; rows.len()])
@@ -268,7 +275,7 @@ impl Calls for Platform {
     }
 
     fn inquired(&self, serial: &str, answer: &[u8]) -> Result<Option<Verdict>, Unusable> {
-        let (rows, serial) = split(serial);
+        let (kind, serial) = split(serial);
         let answer = Answer::read(answer)?;
         match answer.said()? {
             Said::Accepted => {}
@@ -282,9 +289,9 @@ impl Calls for Platform {
             );
         }
         Ok(match answer.verdict() {
-            Some(Verdict::Refused(words)) => match self.refused(rows, words) {
+            Some(Verdict::Refused(words)) => match self.refused(kind == REPEAT, words) {
                 // One row may have spoilt the call, so each goes alone.
-                Verdict::Refused(words) if rows > 1 => Some(Verdict::NotNow(words)),
+                Verdict::Refused(words) if kind > REPEAT => Some(Verdict::NotNow(words)),
                 verdict => Some(verdict),
             },
             verdict => verdict,
@@ -292,8 +299,20 @@ impl Calls for Platform {
     }
 }
 
-/// Returns the number of rows of a call and the platform's number of it.
+/// The kind of a call with one row that was sent before.
+const REPEAT: usize = 1;
+
+/// Returns the kind of a call: 0 for one row, [`REPEAT`] for one that was sent before, and the number
+/// of several.
+fn kind(rows: &[Parcel]) -> usize {
+    match rows {
+        [row] => usize::from(row.resent),
+        rows => rows.len(),
+    }
+}
+
+/// Returns the kind of a call and the platform's number of it.
 fn split(serial: &str) -> (usize, &str) {
-    let parts = serial.split_once(':').and_then(|(rows, of)| Some((rows.parse().ok()?, of)));
-    parts.unwrap_or((1, serial))
+    let parts = serial.split_once(':').and_then(|(kind, of)| Some((kind.parse().ok()?, of)));
+    parts.unwrap_or((REPEAT, serial))
 }

@@ -278,8 +278,11 @@ fn an_answer_is_a_verdict_a_refused_account_or_no_answer() {
     // It has one of the two, and nothing says which.
     let exists = json!({"code": -1, "msg": "考勤记录已存在"});
     let words = "考勤记录已存在, code -1".to_owned();
-    assert_eq!(said(&two, exists.clone()), Ok(vec![Verdict::Refused(words); 2]));
-    assert_eq!(said(std::slice::from_ref(&row), exists), Ok(vec![Verdict::Taken]));
+    assert_eq!(said(&two, exists.clone()), Ok(vec![Verdict::Refused(words.clone()); 2]));
+    // Words like these may also mean the person, so they count for a repeat only.
+    let first = Parcel { resent: false, ..row.clone() };
+    assert_eq!(said(&[first], exists.clone()), Ok(vec![Verdict::Refused(words)]));
+    assert_eq!(said(&[Parcel { resent: true, ..row }], exists), Ok(vec![Verdict::Taken]));
     for code in [-2, -3, -4] {
         let refused = said(&two, json!({"code": code, "message": "no"})).unwrap_err();
         assert!(refused.is_login && refused.words.ends_with(&format!("(no, code {code})")));
@@ -313,6 +316,7 @@ fn a_late_verdict_is_of_its_own_call_and_a_refused_batch_goes_row_by_row() {
     assert_eq!(said("2:S-1", failed), Ok(Some(Verdict::NotNow("日期".to_owned()))));
     let exists = json!({"code": 0, "data": {"status": 10, "message": "已存在"}});
     assert_eq!(said("1:S-1", exists.clone()), Ok(Some(Verdict::Taken)));
+    assert!(matches!(said("0:S-1", exists.clone()), Ok(Some(Verdict::Refused(_)))));
     assert!(matches!(said("2:S-1", exists), Ok(Some(Verdict::NotNow(_)))));
     let unknown = json!({"code": -1, "message": "无此编码"});
     assert!(matches!(said("2:S-1", unknown), Ok(Some(Verdict::NotNow(_)))));
@@ -334,6 +338,11 @@ fn a_configuration_that_the_platform_could_not_read_is_refused() {
         ("appid = \"\"\nsecret = \"file:secret\"", SECRET, "appid: is empty"),
         (&format!("{KEYS}nonce_digits = 3"), SECRET, "nonce_digits: must be 32 (hexadecimal), or"),
         (&format!("{KEYS}at_once = 65"), SECRET, "at_once: must be from 1 to 64"),
+        (
+            &format!("{KEYS}[teams]\nunconfirmed = \"send\""),
+            SECRET,
+            "teams.unconfirmed: is a key of [[upstream]]: write it above [upstream.teams]",
+        ),
         (&format!("{KEYS}taken_words = [\"\"]"), SECRET, "taken_words: has an empty text"),
         (&format!("{KEYS}encoding = \"json\""), SECRET, "belongs to profile = \"native\""),
         (&format!("{KEYS}unconfirmed = \"maybe\""), SECRET, "must be \"send\" or \"leave_out\""),

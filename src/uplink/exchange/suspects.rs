@@ -1,0 +1,116 @@
+//! Decides about rows over which connections end, such as a row that a platform answers with
+//! nonsense each time. Pure.
+//!
+//! The rows of a call over which [`ENDS`] connections ended go alone. A row over which so many
+//! connections ended alone goes after all others. A platform that is down ends connections over each
+//! row, so a row stands aside only if the platform took another row before the last of these ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Number of connections that end over one call before its rows go alone, and over one row before it
+/// goes after all others.
+pub const ENDS: u32 = 3;
+/// Maximum number of suspect rows. With more of them the platform counts as down, and all begin
+/// again.
+pub const SUSPECTS: usize = 16;
+
+/// A row: the folder of its database, empty for the present one, and its seq.
+pub type Key = (String, u64);
+
+/// The suspect rows of one upstream, over all its connections.
+#[derive(Debug, Default)]
+pub struct Suspects {
+    under_way: BTreeSet<Key>,
+    /// The rows that the calls over which connections ended have in common, and the number of calls.
+    common: (BTreeSet<Key>, u32),
+    alone: BTreeSet<Key>,
+    rows: BTreeMap<Key, Suspect>,
+}
+
+#[derive(Debug, Default)]
+struct Suspect {
+    ends: u32,
+    /// The platform took another row since the last end.
+    other_taken: bool,
+    /// The words of the failure, for which it stands aside.
+    failed: Option<String>,
+}
+
+/// When a row goes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Course {
+    Now,
+    /// When no other row waits.
+    Last,
+    /// Not at all: it stands aside, with the words of the failure.
+    Aside(String),
+}
+
+impl Suspects {
+    /// Notes that a call with these rows is under way.
+    pub fn begins(&mut self, call: impl IntoIterator<Item = Key>) {
+        self.under_way = call.into_iter().collect();
+    }
+
+    /// Notes that the call was answered, and whether the platform took or judged a row.
+    pub fn answered(&mut self, taken: bool) {
+        for key in std::mem::take(&mut self.under_way) {
+            self.common.0.remove(&key);
+            self.forget(&key);
+        }
+        if taken {
+            self.rows.values_mut().for_each(|row| row.other_taken = true);
+        }
+    }
+
+    /// Notes that the connection ended. The words count if a call was under way.
+    pub fn ended(&mut self, words: &str) {
+        let call = std::mem::take(&mut self.under_way);
+        if call.len() > 1 {
+            let both = &self.common.0 & &call;
+            let (rows, calls) = if both.is_empty() { (call, 0) } else { (both, self.common.1) };
+            self.common = (rows, calls + 1);
+            if self.common.1 >= ENDS {
+                self.alone.extend(std::mem::take(&mut self.common).0);
+            }
+        } else if let Some(key) = call.into_iter().next() {
+            if !self.rows.contains_key(&key) && self.rows.len() >= SUSPECTS {
+                (self.rows, self.alone) = Default::default();
+            }
+            let row = self.rows.entry(key).or_default();
+            row.ends += 1;
+            let other_taken = std::mem::take(&mut row.other_taken);
+            row.failed = (row.ends >= ENDS && other_taken).then(|| words.to_owned());
+        }
+    }
+
+    /// Returns when a row goes.
+    pub fn course(&self, key: &Key) -> Course {
+        match self.rows.get(key) {
+            Some(Suspect { failed: Some(words), .. }) => Course::Aside(words.clone()),
+            Some(row) if row.ends >= ENDS && !row.other_taken => Course::Last,
+            _ => Course::Now,
+        }
+    }
+
+    /// Returns whether connections ended over a call of this row with others.
+    pub fn is_to_go_alone(&self, key: &Key) -> bool {
+        self.alone.contains(key)
+    }
+
+    /// Returns whether a row goes alone.
+    pub fn goes_alone(&self, key: &Key) -> bool {
+        self.alone.contains(key) || self.rows.contains_key(key)
+    }
+
+    /// Returns the row to try first among those that go last.
+    pub fn first<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Option<&'a Key> {
+        keys.min_by_key(|key| (self.rows.get(key).map(|row| row.ends), *key))
+    }
+
+    /// Forgets a row.
+    pub fn forget(&mut self, key: &Key) {
+        self.alone.remove(key);
+        self.rows.remove(key);
+    }
+}
