@@ -6,6 +6,7 @@
 //! the platform judges later waits in the outbox, with the number of its call beside it. Touches:
 //! the network (through the wire), the outbox and the clock.
 
+mod pauses;
 mod session;
 mod suspects;
 #[cfg(test)]

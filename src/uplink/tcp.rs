@@ -11,12 +11,14 @@ mod line;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures_util::{future::BoxFuture, stream::StreamExt};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use self::line::{Ask, Line, State};
@@ -27,6 +29,10 @@ use super::{
 };
 use crate::{clock::Clock, config::PlatformUrl, words::without_numbers};
 
+/// Time within which a session begins with a row, before the rows of other sessions go on.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+/// Time for the first attempt of all sessions, before the link works with those that are up.
+const TRIED_WITHIN: Duration = Duration::from_secs(30);
 /// Maximum number of commands of a platform that wait for the link.
 const COMMANDS: usize = 1024;
 
@@ -137,7 +143,7 @@ impl Wire for Tcp {
     fn open(&mut self) -> BoxFuture<'_, Result<(), WireError>> {
         Box::pin(async {
             self.begin();
-            self.tried().await;
+            let _ = timeout(TRIED_WITHIN, self.tried()).await;
             self.all_down().map_or(Ok(()), Err)
         })
     }
@@ -178,10 +184,17 @@ impl Tcp {
         let up = matches!(&*line.state.borrow(), State::Up);
         if up {
             let (answer, answered) = oneshot::channel();
-            if line.asks.send(Ask { row, answer }).await.is_ok()
-                && let Ok(verdict) = answered.await
-            {
-                return Ok(verdict);
+            let (begins, mut begun) = oneshot::channel();
+            if line.asks.send(Ask { row, answer, begins }).await.is_ok() {
+                // The session may be busy with a long answer. Then the others go on.
+                let waited = timeout(BEGINS_WITHIN, &mut begun).await;
+                begun.close();
+                if waited.is_err() && begun.try_recv().is_err() {
+                    return Ok(Verdict::NotNow(format!("session {topic} is busy")));
+                }
+                if let Ok(verdict) = answered.await {
+                    return Ok(verdict);
+                }
             }
         }
         // The session has ended, and its answer may be lost.

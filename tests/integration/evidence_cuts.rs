@@ -141,7 +141,8 @@ fn cut_around_a_head(point: &str) {
 fn cut_within_a_migration(point: &str) {
     let mut kept = Kept::new();
     // The database as it was before the tree and the journal.
-    let old = "DROP TABLE card; DROP TABLE consent; ALTER TABLE template DROP COLUMN role;
+    let old = "DROP TRIGGER verdict_of_row; DROP TABLE verdict; DROP TABLE platform_code;
+               DROP TABLE photo_due; DROP TABLE used_code; DROP TABLE card; DROP TABLE consent; ALTER TABLE template DROP COLUMN role;
                ALTER TABLE worker DROP COLUMN pending; ALTER TABLE worker DROP COLUMN pending_from;
                ALTER TABLE worker DROP COLUMN face_erased; DROP INDEX entry_health;
                DROP INDEX entry_clock; DROP TABLE subtree; PRAGMA user_version = 2;

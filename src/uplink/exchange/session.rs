@@ -22,7 +22,10 @@ use tokio::{
 };
 
 use self::earlier::{Earlier, Next};
-use super::suspects::{Key, Suspects};
+use super::{
+    pauses::Pauses,
+    suspects::{Key, Suspects},
+};
 use crate::{
     clock::Monotonic,
     failpoint,
@@ -51,7 +54,7 @@ type Running = BoxFuture<'static, (Box<dyn Wire>, Done)>;
 
 /// What a call was for, and what came of it.
 enum Done {
-    Rows(Vec<(u16, u64)>, Result<Vec<Verdict>, WireError>),
+    Rows(String, Vec<(u16, u64)>, Result<Vec<Verdict>, WireError>),
     /// A record of a database that was set aside, which was sent or asked for.
     Earlier(Result<Option<Verdict>, WireError>),
     Inquiry(String, Result<Option<Verdict>, WireError>),
@@ -86,6 +89,10 @@ pub(super) struct Session<'a> {
     alone: BTreeSet<u64>,
     /// Rows over which connections ended. They go when no other row waits.
     put_off: BTreeSet<Key>,
+    /// Topics whose rows the platform does not take for now.
+    pauses: Pauses,
+    /// The last call was an inquiry, so rows are next.
+    inquired: bool,
     /// The one of them that goes now.
     last: Option<Key>,
     upkeep_due: bool,
@@ -117,6 +124,8 @@ impl<'a> Session<'a> {
             waiting: BTreeMap::new(),
             alone: BTreeSet::new(),
             put_off: BTreeSet::new(),
+            pauses: Pauses::default(),
+            inquired: false,
             last: None,
             upkeep_due: false,
             tick,
@@ -203,7 +212,10 @@ impl<'a> Session<'a> {
                 }
                 _ = strike.tick(), if unstruck => self.rows.strike(),
                 Some(asked) = asked.recv() => match asked {
-                    Asked::Again { from, to } => self.rows.delivery.again(from, to),
+                    Asked::Again { from, to } => {
+                        self.rows.settle().await?;
+                        self.rows.delivery.again(from, to);
+                    }
                     Asked::Earlier => self.earlier.rests = false,
                 },
                 Some(answer) = OptionFuture::from(self.answered.as_mut()) => {
@@ -226,8 +238,11 @@ impl<'a> Session<'a> {
                 _ = lacking.tick() => self.retry_lacking().await?,
                 _ = tick.tick() => {
                     self.upkeep_due = true;
-                    // It also offers rows that the platform did not take for now.
-                    self.rows.delivery.look(context.clock.monotonic());
+                    // Rows that the platform did not take for now are read again.
+                    if let Some((first, last)) = self.pauses.over(context.clock.monotonic()) {
+                        self.rows.settle().await?;
+                        self.rows.delivery.again(first, last);
+                    }
                 }
             }
         }
@@ -245,20 +260,15 @@ impl<'a> Session<'a> {
         LinkError::Connection { broker: self.rows.upstream.address(), problem, cause }
     }
 
-    /// Begins the next call, if one is due: rows, then an inquiry, then upkeep, then records of
+    /// Begins the next call, if one is due: an inquiry and rows by turns, upkeep, and then records of
     /// databases that were set aside.
     async fn call(&mut self) -> Result<Option<Running>, LinkError> {
         let now = self.rows.context.clock.monotonic();
         let Some(mut wire) = self.wire.take() else { return Ok(None) };
-        let due = self.waiting.iter().find(|(_, waiting)| now >= waiting.at);
-        let due = due.map(|(serial, _)| serial.clone());
-        if let Some(serial) = due {
-            let seqs = self.waiting.get(&serial).map(|waiting| waiting.seqs.clone());
-            self.suspects.begins(seqs.into_iter().flatten().map(present));
-            return Ok(Some(Box::pin(async move {
-                let answer = wire.inquire(serial.clone()).await;
-                (wire, Done::Inquiry(serial, answer))
-            })));
+        if !self.inquired
+            && let Some(serial) = self.due(now)
+        {
+            return Ok(Some(self.inquiry(wire, serial)));
         }
         if std::mem::take(&mut self.upkeep_due) {
             return Ok(Some(Box::pin(async move {
@@ -270,11 +280,16 @@ impl<'a> Session<'a> {
         if !rows.is_empty() {
             let (keys, parcels): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
             self.suspects.begins(keys.iter().map(|(_, seq)| present(*seq)));
+            self.inquired = false;
+            let topic = parcels.first().map(|row| row.message.topic.clone()).unwrap_or_default();
             failpoint::at("uplink.published");
             return Ok(Some(Box::pin(async move {
                 let verdicts = wire.deliver(parcels).await;
-                (wire, Done::Rows(keys, verdicts))
+                (wire, Done::Rows(topic, keys, verdicts))
             })));
+        }
+        if let Some(serial) = self.due(now) {
+            return Ok(Some(self.inquiry(wire, serial)));
         }
         if self.rows.delivery.is_idle()
             && let Some(next) = self.next_earlier(now).await?
@@ -292,9 +307,26 @@ impl<'a> Session<'a> {
         Ok(None)
     }
 
+    /// Returns the call whose verdict was due first.
+    fn due(&self, now: Monotonic) -> Option<String> {
+        let due = self.waiting.iter().filter(|(_, waiting)| now >= waiting.at);
+        due.min_by_key(|(_, waiting)| waiting.at).map(|(serial, _)| serial.clone())
+    }
+
+    /// Asks for the verdict on a call. Rows come next, so that late verdicts hold none up.
+    fn inquiry(&mut self, mut wire: Box<dyn Wire>, serial: String) -> Running {
+        self.inquired = true;
+        let seqs = self.waiting.get(&serial).map(|waiting| waiting.seqs.clone());
+        self.suspects.begins(seqs.into_iter().flatten().map(present));
+        Box::pin(async move {
+            let answer = wire.inquire(serial.clone()).await;
+            (wire, Done::Inquiry(serial, answer))
+        })
+    }
+
     async fn done(&mut self, done: Done) -> Result<(), LinkError> {
         match done {
-            Done::Rows(keys, verdicts) => {
+            Done::Rows(topic, keys, verdicts) => {
                 let verdicts = verdicts.map_err(|error| self.failed(error))?;
                 if verdicts.len() != keys.len() {
                     let error = WireError::new("it does not answer for each record");
@@ -302,7 +334,7 @@ impl<'a> Session<'a> {
                 }
                 let is_final = |verdict: &Verdict| !matches!(verdict, Verdict::NotNow(_));
                 self.suspects.answered(verdicts.iter().any(is_final));
-                self.judged(keys, verdicts).await
+                self.judged(&topic, keys, verdicts).await
             }
             Done::Inquiry(serial, answer) => {
                 let answer = answer.map_err(|error| self.failed(error))?;

@@ -36,6 +36,8 @@ const READ: usize = 16 * 1024;
 pub(super) struct Ask {
     pub row: Parcel,
     pub answer: oneshot::Sender<Verdict>,
+    /// Told when the row goes. If nobody waits for that, it does not go.
+    pub begins: oneshot::Sender<()>,
 }
 
 /// The state of a session.
@@ -159,7 +161,10 @@ impl Line {
                     }
                 }
                 ask = self.asked.recv(), if idle => {
-                    let Some(Ask { row, answer }) = ask else { return Ok(()) };
+                    let Some(Ask { row, answer, begins }) = ask else { return Ok(()) };
+                    if begins.send(()).is_err() {
+                        continue;
+                    }
                     let bytes = self.dialogue.deliver(&row);
                     sent = self.send(stream, &bytes).await?;
                     self.awaited =

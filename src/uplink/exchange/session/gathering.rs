@@ -25,6 +25,7 @@ impl Session<'_> {
         // Rows of several topics come mixed, so a call of many rows looks ahead.
         let ahead = if at_once > 1 { WINDOW } else { 1 };
         while self.next.len() < ahead.min(room)
+            && self.pauses.has_room()
             && let Some((packet, seq, row)) = self.numbered(now)
         {
             let key = present(seq);
@@ -52,6 +53,10 @@ impl Session<'_> {
                     self.rows.delivery.undecided(packet);
                     self.wait_for(serial, [seq], now);
                 }
+                None if self.pauses.holds(&row.message.topic) => {
+                    self.rows.delivery.undecided(packet);
+                    self.pauses.put(&row.message.topic, seq, now);
+                }
                 None => self.next.push_back((packet, seq, row)),
             }
         }
@@ -63,6 +68,11 @@ impl Session<'_> {
         let mut others = VecDeque::new();
         let mut is_full = false;
         for (packet, seq, row) in self.next.drain(..) {
+            if self.pauses.holds(&row.message.topic) {
+                self.rows.delivery.undecided(packet);
+                self.pauses.put(&row.message.topic, seq, now);
+                continue;
+            }
             let size = row.message.payload.len();
             let goes_alone = self.alone.contains(&seq) || self.suspects.goes_alone(&present(seq));
             let fits = rows.first().is_none_or(|(_, first)| {

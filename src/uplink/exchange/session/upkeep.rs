@@ -16,7 +16,7 @@ impl Session<'_> {
         let refused = commands.len().saturating_sub(room) as u64;
         self.heard.extend(commands.into_iter().take(room));
         if came_back {
-            self.rows.delivery.offer_refused();
+            self.pauses.end(self.rows.context.clock.monotonic());
         }
         let now = self.rows.context.clock.monotonic();
         self.rows.state.send_if_modified(|s| {

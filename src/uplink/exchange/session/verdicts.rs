@@ -8,6 +8,7 @@ use crate::{
     ledger::{self, Refusal},
     store::Priority,
     uplink::{link::LinkError, profiles::Verdict},
+    words::without_numbers,
 };
 
 /// Maximum length of a platform's words, in characters.
@@ -17,6 +18,7 @@ impl Session<'_> {
     /// Takes in the verdicts on the rows of a call.
     pub(super) async fn judged(
         &mut self,
+        topic: &str,
         keys: Vec<(u16, u64)>,
         verdicts: Vec<Verdict>,
     ) -> Result<(), LinkError> {
@@ -45,7 +47,8 @@ impl Session<'_> {
                     serials.push((seq, serial));
                 }
                 Verdict::NotNow(words) => {
-                    self.rows.delivery.refused(packet, now);
+                    self.rows.delivery.undecided(packet);
+                    self.pauses.put(topic, seq, now);
                     let words = shortened(&words);
                     self.rows.state.send_modify(|s| s.refused += 1);
                     self.trouble(format!(
@@ -158,8 +161,9 @@ impl Session<'_> {
     }
 }
 
-/// Returns a platform's words, as they are kept and shown: on one line, without control characters.
+/// Returns a platform's words, as they are kept and shown: on one line, without control characters and
+/// without ID numbers.
 pub(super) fn shortened(words: &str) -> String {
     let plain = words.chars().map(|c| if c.is_control() { ' ' } else { c });
-    plain.take(WORDS).collect()
+    without_numbers(&plain.take(WORDS).collect::<String>())
 }

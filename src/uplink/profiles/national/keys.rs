@@ -107,7 +107,7 @@ fn at_once() -> usize {
 }
 
 fn exists() -> Vec<String> {
-    vec!["已存在".to_owned()]
+    ["考勤记录已存在", "考勤已存在"].map(str::to_owned).into()
 }
 
 /// The codes of the directions.

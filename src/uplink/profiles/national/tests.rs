@@ -314,7 +314,7 @@ fn a_late_verdict_is_of_its_own_call_and_a_refused_batch_goes_row_by_row() {
     let failed = status(json!(10));
     assert_eq!(said("1:S-1", failed.clone()), Ok(Some(Verdict::Refused("日期".to_owned()))));
     assert_eq!(said("2:S-1", failed), Ok(Some(Verdict::NotNow("日期".to_owned()))));
-    let exists = json!({"code": 0, "data": {"status": 10, "message": "已存在"}});
+    let exists = json!({"code": 0, "data": {"status": 10, "message": "考勤已存在"}});
     assert_eq!(said("1:S-1", exists.clone()), Ok(Some(Verdict::Taken)));
     assert!(matches!(said("0:S-1", exists.clone()), Ok(Some(Verdict::Refused(_)))));
     assert!(matches!(said("2:S-1", exists), Ok(Some(Verdict::NotNow(_)))));
@@ -339,7 +339,7 @@ fn a_configuration_that_the_platform_could_not_read_is_refused() {
         (&format!("{KEYS}nonce_digits = 3"), SECRET, "nonce_digits: must be 32 (hexadecimal), or"),
         (&format!("{KEYS}at_once = 65"), SECRET, "at_once: must be from 1 to 64"),
         (
-            &format!("{KEYS}[teams]\nunconfirmed = \"send\""),
+            &format!("{KEYS}[upstream.teams]\nunconfirmed = \"send\""),
             SECRET,
             "teams.unconfirmed: is a key of [[upstream]]: write it above [upstream.teams]",
         ),
