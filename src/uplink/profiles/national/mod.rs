@@ -78,7 +78,7 @@ impl Dialect for National {
         let own = config::keys::<Keys>().into_iter().chain(config::keys::<Upstream>());
         if let Some(key) = own.into_iter().find(|key| keys.teams.contains_key(key)) {
             return wrong(
-                &format!("teams.{key}"),
+                format!("teams.{key}"),
                 "is a key of [[upstream]]: write it above [upstream.teams]",
             );
         }
