@@ -100,6 +100,15 @@ pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitC
         Err(_) => (Ok("not running"), None),
     };
     lines.add("daemon", daemon.map(str::to_owned));
+    let runs_with = status.as_ref().map(|status| &*status.config_sha256);
+    if runs_with.is_some_and(|sha256| !sha256.is_empty() && sha256 != hex::encode(config.sha256)) {
+        lines.warn(
+            "daemon",
+            "it runs with another configuration than this file: what follows of its links, lanes and \
+             devices is of that one. Restart it, and check again"
+                .to_owned(),
+        );
+    }
     if let Some(status) = &status {
         let troubles = status.degraded.iter().filter(|d| d.what == Part::Deletion);
         troubles.for_each(|trouble| lines.warn("deletion", trouble.remedy.clone()));

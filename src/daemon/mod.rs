@@ -267,6 +267,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         roster_stale: watch::Sender::new(opened.roster_stale),
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
+        config_sha256: config.sha256,
         ledger: opened.ledger,
         undated: opened.undated,
         clock: clock.clone(),

@@ -155,7 +155,7 @@ fn next(
     let must_exist = || match purpose {
         Purpose::Photo(name) if !upstreams.contains(name) => {
             let (name, upstreams) = (name.clone(), upstreams.to_vec());
-            Err(Refusal::NoSuchUpstream { name, upstreams })
+            Err(Refusal::NoSuchUpstream { name, upstreams, argument: Some("purpose") })
         }
         _ => Ok(()),
     };

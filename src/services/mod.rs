@@ -244,6 +244,8 @@ impl From<&Site> for SiteShown {
 pub struct Services {
     /// The database.
     pub store: Store,
+    /// SHA-256 of the configuration's file.
+    pub config_sha256: [u8; 32],
     /// The storage folder.
     pub storage_dir: PathBuf,
     /// The photos of passages.

@@ -139,7 +139,7 @@ pub(super) enum Refusal {
     #[error("give --given with --form, or --withdrawn")]
     GivenOrWithdrawn,
     #[error("there is no upstream {name}; {}", named(.upstreams))]
-    NoSuchUpstream { name: String, upstreams: Vec<String> },
+    NoSuchUpstream { name: String, upstreams: Vec<String>, argument: Option<&'static str> },
     #[error(
         "{on} is before {withdrawn_on}, when the worker withdrew the consent; a form that was signed \
          later is needed"
@@ -344,7 +344,7 @@ impl Refusal {
     fn field(&self) -> Option<&'static str> {
         match self {
             Refusal::NoConsent { .. } | Refusal::ConsentRecorded { .. } => Some("consent"),
-            Refusal::NoSuchUpstream { .. } => Some("purpose"),
+            Refusal::NoSuchUpstream { argument, .. } => *argument,
             Refusal::FormBeforeWithdrawal { .. } | Refusal::FormBeforeForm { .. } => Some("given"),
             Refusal::FormWithdrawn { .. } => Some("form"),
             Refusal::WithdrawnBeforeGiven { .. } => Some("withdrawn"),

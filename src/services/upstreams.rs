@@ -73,7 +73,7 @@ impl Services {
         self.upstreams.iter().find(known).ok_or_else(|| {
             let upstreams = self.upstreams.iter().map(|link| link.state.borrow().name.clone());
             let upstreams = upstreams.collect();
-            Refusal::NoSuchUpstream { name: name.to_owned(), upstreams }.into()
+            Refusal::NoSuchUpstream { name: name.to_owned(), upstreams, argument: None }.into()
         })
     }
 

@@ -97,6 +97,7 @@ pub async fn gather(services: &Services) -> Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         gateway: services.origin.gateway.clone(),
         project: services.origin.project.clone(),
+        config_sha256: hex::encode(services.config_sha256),
         started_at: attention.since(services.started),
         lanes,
         roster: RosterStatus {

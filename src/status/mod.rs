@@ -64,6 +64,9 @@ pub struct Status {
     pub gateway: String,
     pub project: String,
     pub started_at: String,
+    /// SHA-256 of the configuration that the daemon has read, in hexadecimal.
+    #[serde(default)]
+    pub config_sha256: String,
     pub lanes: Vec<LaneStatus>,
     pub roster: RosterStatus,
     pub ledger: LedgerStatus,

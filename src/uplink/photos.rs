@@ -13,7 +13,7 @@ use crate::{
     attendance::Record,
     clock::{Clock, LastTrusted, Monotonic},
     config::{PhotoCrop, Upstream},
-    roster::{self, Day},
+    roster::{self, Consent, Day, Purpose},
     store::photo_store::{Part, PhotoStore},
     vision,
     words::words,
@@ -40,6 +40,8 @@ words! {
         NotYet = "not_yet",
         /// The worker does not consent, or has withdrawn the consent.
         NoConsent = "no_consent",
+        /// The clock is not trusted, so nothing shows that the consent holds today.
+        Clock = "clock",
         /// The photo is no longer kept: its days are over, it was erased, or the room was short.
         Gone = "gone",
         /// The photo cannot be made small enough.
@@ -59,6 +61,7 @@ impl LeftOut {
             LeftOut::None => "no photo was taken of this passage",
             LeftOut::NotYet => "the photo is not written yet",
             LeftOut::NoConsent => "the worker does not consent to photos for this platform",
+            LeftOut::Clock => "the clock is not synchronised, so the consent cannot be checked",
             LeftOut::Gone => "the photo is no longer kept",
             LeftOut::TooLarge => "the photo cannot be made small enough",
             LeftOut::Refused => "the broker does not take the photo",
@@ -133,7 +136,11 @@ impl Photos {
         let today = Day::at(self.clock.stamp(), &self.last_trusted, &self.timezone);
         let consents = |on| worker.as_ref().is_some_and(|w| w.photo_may_go_to(&upstream.name, on));
         if !consents(today) {
-            return Err(LeftOut::NoConsent);
+            let consents = worker.as_ref().is_some_and(|w| {
+                w.consent(&Purpose::Photo(upstream.name.clone())).is_some_and(Consent::is_in_force)
+            });
+            let unknown = consents && matches!(today, Day::NotBefore(_));
+            return Err(if unknown { LeftOut::Clock } else { LeftOut::NoConsent });
         }
         if self.photo_store.is_coming(&passage) {
             return Err(LeftOut::NotYet);

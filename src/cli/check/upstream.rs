@@ -39,6 +39,9 @@ pub(super) async fn check(
     let Ok(profile) = uplink::profiles::of(upstream, &origin) else { return };
     let link = status.and_then(|s| s.upstreams.iter().find(|u| u.link.name == upstream.name));
     let link = link.map(|of_daemon| &of_daemon.link);
+    if let Some(doubts) = profile.doubts() {
+        lines.warn(format!("records of {}", upstream.name), doubts);
+    }
     let mut certificates: Vec<Certificate> = Vec::new();
     match (&upstream.url, profile.talk()) {
         (Some(url), Talk::Https(calls)) => {
@@ -155,6 +158,14 @@ async fn sessions(
                 Err(problem) => Err(format!("{}: {problem}; its records wait", upstream.address())),
             };
             lines.add(name(&topic), found);
+        }
+    }
+    for topic in topics {
+        let lane = topic.rsplit_once('/').map_or(&**topic, |(lane, _)| lane);
+        if !config.lanes.iter().any(|known| known.name == lane) {
+            let lanes: Vec<_> = config.lanes.iter().map(|lane| &*lane.name).collect();
+            let warning = format!("there is no lane {lane}; there are: {}", lanes.join(", "));
+            lines.warn(name(topic), warning);
         }
     }
     for lane in &config.lanes {

@@ -78,6 +78,11 @@ pub trait Profile: Send + Sync {
         Needs::default()
     }
 
+    /// Returns what in its configuration makes records stand aside, for `gatehouse check`.
+    fn doubts(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the transport of its messages.
     fn talk(&self) -> Talk {
         Talk::Mqtt

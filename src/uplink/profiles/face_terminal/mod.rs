@@ -107,6 +107,12 @@ impl Profile for FaceTerminal {
         &self.topics.prefix
     }
 
+    fn doubts(&self) -> Option<String> {
+        let words = "with custom_id = \"code\" each record will stand aside: over this profile no platform \
+                     gives numbers to workers";
+        (self.keys.custom_id == keys::CustomId::Code).then(|| words.to_owned())
+    }
+
     fn needs(&self) -> Needs {
         let id_number = self.keys.send_id_card || self.keys.custom_id == keys::CustomId::IdCard;
         let code = self.keys.custom_id == keys::CustomId::Code;

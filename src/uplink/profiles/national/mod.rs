@@ -127,6 +127,11 @@ impl Profile for National {
         Needs { id_number: true, time: true, photo: self.0.photos, ..Needs::default() }
     }
 
+    fn doubts(&self) -> Option<String> {
+        let words = "no team has a number under [upstream.teams], so each record will stand aside";
+        self.0.keys.teams.is_empty().then(|| words.to_owned())
+    }
+
     fn talk(&self) -> Talk {
         Talk::Https(self.0.clone())
     }

@@ -313,6 +313,12 @@ impl Profile for Tcp843 {
         ""
     }
 
+    fn doubts(&self) -> Option<String> {
+        let words = "with whitelist = \"off\" no worker gets a number, so each record will stand aside, but \
+                     for workers whom an earlier list named";
+        (self.sessions.terms.whitelist == Whitelist::Off).then(|| words.to_owned())
+    }
+
     fn needs(&self) -> Needs {
         Needs { code: true, photo: true, time: true, ..Needs::default() }
     }
@@ -336,15 +342,16 @@ impl Profile for Tcp843 {
         };
         let Some(number) = self.means.number(means) else {
             return lacks(format!(
-                "the table [upstream.means] has no number for \"{means}\": ask the platform's operator \
-                 for it, add it, and restart"
+                "`means` of the upstream has no number for \"{means}\": ask the platform's operator for \
+                 it, add it, and restart"
             ));
         };
         let code = attached.code.as_deref().and_then(|code| code.parse::<u32>().ok());
         let Some(code) = code else {
             return lacks(format!(
                 "the platform's list of workers has no number for {}: have the worker registered there \
-                 with the same ID number; the record is sent when the list names the worker",
+                 with the same ID number; the record is sent when the next list (whitelist_s) names the \
+                 worker",
                 record.worker
             ));
         };

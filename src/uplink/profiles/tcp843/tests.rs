@@ -77,7 +77,7 @@ fn a_card_and_an_identity_card_go_by_their_numbers_and_a_code_in_qr_stands_aside
             assert_eq!((message.topic.as_str(), message.payload[11]), ("north/entry", number));
         }
         let said = lacks(&profile, &by(Means::Qr), &with_code(None));
-        assert!(said.contains("[upstream.means] has no number for \"qr\""), "{said}");
+        assert!(said.contains("`means` of the upstream has no number for \"qr\""), "{said}");
         let given = made(&format!("{TWO}means = {{ qr = 8 }}")).unwrap();
         let message = given.record(&by(Means::Qr), &with_code(None)).unwrap().unwrap();
         assert_eq!(message.payload[11], 8);
@@ -97,7 +97,7 @@ fn a_record_for_which_something_lacks_names_the_remedy() {
     assert!(said.contains("lane = \"south\" and direction = \"entry\""), "{said}");
     let by_guard = Record { means: Means::Manual, ..record() };
     let said = lacks(&profile, &by_guard, &with_code(None));
-    assert!(said.contains("[upstream.means] has no number for \"manual\""), "{said}");
+    assert!(said.contains("`means` of the upstream has no number for \"manual\""), "{said}");
     let given = made(&format!("{TWO}means = {{ manual = 9 }}")).unwrap();
     let message = given.record(&by_guard, &with_code(None)).unwrap().unwrap();
     assert_eq!(message.payload[11], 9);
