@@ -320,7 +320,7 @@ fn without_a_daemon_or_its_models_the_message_says_what_to_do() {
     let mut bytes = std::fs::read(&altered).unwrap();
     bytes[1000] ^= 1;
     std::fs::write(&altered, bytes).unwrap();
-    run_and_check("is not the one this program was tested with");
+    run_and_check("is not the one that is expected");
     assert!(!site.path("data").exists(), "no folder is made before the models are right");
 }
 
