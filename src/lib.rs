@@ -66,7 +66,7 @@
 //! A room imports only rooms above it in this list. Only [`daemon`] and [`cli`] import all of them.
 //! Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
 //! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`gate::lane::FireAlarms`],
-//! [`uplink::delivery`], [`clock::Reckoning`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
+//! [`uplink::delivery`], the pauses and suspects of `uplink::exchange`, [`clock::Reckoning`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
 //! argument. Only [`clock`] reads a clock; the exception is `bench`, which measures.
 //!
 //! # Failures and recovery
@@ -94,7 +94,9 @@
 //!   The deletion is announced by an entry, and is an entry itself.
 //! - **I3** An outbox row is deleted on the broker's acknowledgement (PUBACK). Of a
 //!   record that the broker does not take, a stub goes, and the row stands aside. With
-//!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq or of that row. A row for
+//!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq or of that row.
+//!   A platform over HTTPS or TCP judges each row: a taken one is deleted, a refused one stands aside
+//!   with the platform's words and is listed until it is taken. A row for
 //!   which its profile has no message is deleted unsent, and is counted. First deliveries rise in
 //!   seq, except that new records overtake records that waited. A possible repeat is marked outside
 //!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible. No seq is given twice: a database that lost its
