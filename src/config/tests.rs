@@ -198,6 +198,11 @@ fn a_fire_panel_speaks_by_a_level_unless_the_lane_says_by_pulses() {
     assert_eq!(pulse, (Some(7), FireSignal::Pulse));
 }
 
+/// Returns a site with a platform that does not speak MQTT.
+fn platform(url: &str, more: &str) -> String {
+    format!("{SITE}[[upstream]]\nurl = {url:?}\n{more}")
+}
+
 #[test]
 fn every_refusal_names_file_line_and_key() {
     let turnstile =
@@ -285,6 +290,27 @@ fn every_refusal_names_file_line_and_key() {
             "upstream[0].broker: \"mqtts://broker.example:0\" has no port",
         ),
         (upstream("mqtts://bro ker", ""), "upstream[0].broker: the address holds a space"),
+        (
+            upstream("mqtt://localhost", "url = \"https://platform.example\"\n"),
+            "/etc/g.toml:5: upstream[0].url: cannot stand beside a broker",
+        ),
+        (
+            platform("http://platform.example", ""),
+            "upstream[0].url: \"http://platform.example\" would send",
+        ),
+        (
+            platform("tcp://platform.example:1", ""),
+            "upstream[0].url: \"tcp://platform.example:1\" would send",
+        ),
+        (platform("tcp://127.0.0.1", ""), "upstream[0].url: \"tcp://127.0.0.1\" has no port"),
+        (
+            platform("https://a:b@platform.example", ""),
+            "upstream[0].url: the platform's address has an @",
+        ),
+        (
+            platform("https://platform.example", "username = \"gate\"\n"),
+            "/etc/g.toml:5: upstream[0].username: belongs to a broker",
+        ),
         (
             upstream("mqtt://localhost", "ca = \"ca.pem\"\n"),
             "/etc/g.toml:5: upstream[0].ca: no address of this upstream has mqtts:// or https://",

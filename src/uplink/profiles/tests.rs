@@ -199,3 +199,39 @@ fn i13_a_release_by_command_and_a_face_from_afar_need_their_commands_and_a_key()
     let all = format!("{HERE}commands = \"all\"\nremote_release = true\n{key}");
     assert_eq!(checked_file(&[&all]), Ok(()));
 }
+
+#[test]
+fn a_configuration_that_cannot_give_what_a_profile_needs_is_refused_by_name() {
+    let checked_by_all = |upstream: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("g.toml");
+        let text =
+            format!("[site]\nproject_code = \"P\"\n[[upstream]]\nname = \"gansu\"\n{upstream}");
+        let config = Config::parse(&path, &text).map_err(|e| e.to_string())?;
+        check(&config).map_err(|e| e.to_string())
+    };
+    let session =
+        "[[upstream.session]]\nlane = \"n\"\ndirection = \"entry\"\ndevice_code = \"D\"\n";
+    let tcp = |own: &str| {
+        let url = "url = \"tcp://127.0.0.1:1\"\nprofile = \"tcp843\"\nvendor_code = \"V\"\n";
+        checked_by_all(&format!("{url}{own}\n{session}"))
+    };
+    assert_eq!(tcp("photos = \"record\""), Ok(()));
+    let refused = tcp("").unwrap_err();
+    assert!(
+        refused.contains("upstream[0].photos: a platform with profile = \"tcp843\" wants a photo")
+    );
+    assert!(refused.contains("photo:gansu"), "{refused}");
+    for (wrong, expected) in [
+        ("url = \"https://a.example\"", "write broker = \"mqtts://HOST:PORT\""),
+        ("url = \"https://a.example\"\nprofile = \"tcp843\"", "tcp://HOST:PORT"),
+    ] {
+        let own = match wrong {
+            w if w.contains("tcp843") => "\nvendor_code = \"V\"\nphotos = \"record\"",
+            _ => "",
+        };
+        let tables = if wrong.contains("tcp843") { session } else { "" };
+        let refused = checked_by_all(&format!("{wrong}{own}\n{tables}")).unwrap_err();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
