@@ -1055,6 +1055,7 @@ fn a_long_ledger_is_queried_by_month_by_worker_and_for_workers_on_site() {
                         lane: "north",
                         outcome: Outcome::Passed,
                         vouched: false,
+                        means: gatehouse::attendance::Means::Face,
                     })
                 })
         })

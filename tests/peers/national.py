@@ -135,7 +135,7 @@ class Platform:
                 raise Wrong(f"row {sorted(row)}")
             if datetime.strptime(row["date"], "%Y-%m-%d %H:%M:%S").strftime("%Y-%m-%d %H:%M:%S") != row["date"]:
                 raise Wrong(f"date {row['date']}")
-            if row["direction"] not in ("01", "02") or row["attendType"] not in ("001", "008", "011"):
+            if row["direction"] not in ("01", "02") or row["attendType"] not in ("001", "005", "006", "008", "010", "011"):
                 raise Wrong(f"codes {row}")
             if row["idCardType"] not in ("01", "08"):
                 raise Wrong(f"idCardType {row}")
