@@ -267,7 +267,11 @@ fn i14_a_cut_around_a_photo_costs_neither_the_record_nor_the_photo() {
         gate.consents();
         gate.gate.daemon.take().unwrap().stop();
         gate.restart(&[("FAILPOINTS", &format!("{point}=return"))]);
+        // The passage is over before the photo goes, and so before the daemon dies.
+        gate.gate.site.broker.stop();
+        gate.upstream("the link to be down", |u| u["connected"] == false);
         gate.pass();
+        gate.gate.site.broker.start();
         let ended = gate.gate.daemon.take().unwrap().0.wait().unwrap();
         assert_eq!(ended.signal(), Some(9), "{point}: {ended:?}");
         let record = gate.record();
