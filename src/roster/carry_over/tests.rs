@@ -99,3 +99,33 @@ async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
     }
     assert!(roster.worker(&"W058".parse().unwrap()).is_some());
 }
+
+#[tokio::test]
+async fn i4_used_codes_and_the_numbers_of_platforms_are_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Secret::File(dir.path().join("key"));
+    let storage = |name: &str| Storage::usual(dir.path().join(name), key.clone());
+    let clock = std::sync::Arc::new(SystemClock::new().unwrap());
+    let (store, thread) = store::open(&storage("old"), clock.clone()).unwrap();
+    let sealer = store.sealer().clone();
+    let written = store.write(Priority::Photo, move |tx| {
+        enroll(tx, &sealer, &enrolment(1))?;
+        tx.execute("INSERT INTO used_code (code, expires) VALUES (x'07', 9)", [])?;
+        tx.execute("INSERT INTO platform_code VALUES ('gansu', 'W001', '4711')", [])?;
+        Ok::<_, RosterError>(())
+    });
+    written.await.unwrap();
+    drop(store);
+    thread.join().unwrap();
+    let (fresh, _thread) = store::open(&storage("new"), clock).unwrap();
+    let (sealer, old) = (fresh.sealer().clone(), Connection::open(storage("old").database()));
+    let copied = fresh.write(Priority::Photo, move |tx| {
+        carry_over(tx, &sealer, &old?)?;
+        let code = tx.query_row("SELECT code, expires FROM used_code", [], |row| {
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        let number = tx.query_row("SELECT code FROM platform_code", [], |row| row.get(0))?;
+        Ok::<(_, String), RosterError>((code, number))
+    });
+    assert_eq!(copied.await.unwrap(), ((vec![7], 9), "4711".to_owned()));
+}
