@@ -1,4 +1,4 @@
-//! Whether a living face is told from a photo before the camera, and with which model.
+//! The liveness check: whether it runs, and with which model.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The faces of a frame of which one may be the next person's. Touches nothing; time is an argument.
+//! Chooses among the faces of a frame the one that may be the next person's. Touches nothing; time is an argument.
 //!
 //! A camera also shows posters, people outside the zone, and halves of faces at its edge. They are
 //! set aside, each for its own reason. Of the others the nearest face is followed
@@ -37,7 +37,7 @@ const FRAMES: u32 = 20;
 /// who stands before a poster covers it.
 const LEFT_AFTER: Duration = Duration::from_secs(5);
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Maximum number of places that are kept; the one that was seen longest ago is dropped.
+/// Maximum number of places that are kept; the one seen longest ago is dropped.
 const PLACES: usize = 64;
 
 words! {
