@@ -271,7 +271,7 @@ struct Judged {
     /// Faces that the peer found.
     peers_faces: usize,
     /// Faces that the peer found and ours missed, and the other way round.
-    missed: usize,
+    missed: Vec<(usize, [f32; 4])>,
     peer_missed: usize,
     /// Frames in which both found a face, those with the same best worker, and those in which it is
     /// the right one.
@@ -302,7 +302,8 @@ fn judge(
         let visit = &visits[n / 2];
         judged.peers_faces += peer.boxes.len();
         let ours = |face: &[f32; 4]| look.faces.iter().any(|own| overlap(own, face) > SAME);
-        judged.missed += peer.boxes.iter().filter(|face| !ours(face)).count();
+        let missed = peer.boxes.iter().filter(|face| !ours(face));
+        judged.missed.extend(missed.map(|face| (n, *face)));
         let theirs = |own: &&Face| peer.boxes.iter().any(|face| overlap(own, face) > SAME);
         judged.peer_missed += look.faces.iter().filter(|own| !theirs(own)).count();
         let Some((face, theirs)) = look.face.as_ref().zip(peer.best) else { continue };
@@ -336,7 +337,7 @@ impl Judged {
         let mut faults = Vec::new();
         let mut must = |met: bool, fault: &str| (!met).then(|| faults.push(fault.to_owned()));
         must(self.peers_faces >= self.frames * 9 / 10, "the peer finds faces in too few frames");
-        must(self.missed == 0, "a face that the peer finds is missed");
+        must(self.missed.is_empty(), "a face that the peer finds is missed");
         must(self.same == self.both, "another worker is found");
         must(self.wrong == 0, "a decision names the wrong worker");
         must(self.same_search == self.searches, "another template is the nearest one");
@@ -347,10 +348,14 @@ impl Judged {
 impl std::fmt::Display for Judged {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Judged { frames, peers_faces, missed, peer_missed, both, same, right, .. } = self;
+        let misses = missed.len();
         writeln!(
             f,
-            "faces of the peer in {frames} frames: {peers_faces}; missed by ours: {missed}"
+            "faces of the peer in {frames} frames: {peers_faces}; missed by ours: {misses}"
         )?;
+        for (frame, [x, y, w, h]) in missed {
+            writeln!(f, "  frame {frame:04}: {w:.0} x {h:.0} at {x:.0}, {y:.0}")?;
+        }
         writeln!(f, "faces of ours that the peer missed: {peer_missed}")?;
         writeln!(
             f,
