@@ -2,6 +2,7 @@
 
 mod queue;
 mod scenes;
+mod search;
 
 use std::{path::Path, sync::OnceLock};
 
