@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Aim, GATE_LONGEST_SIDE, Lost, Watch};
+use super::{Aim, GATE_LONGEST_SIDE, Lost, Watch, search::search};
 use crate::{
     camera::{Layout, Picture, Yuv},
     clock::{Clock, Monotonic},
@@ -14,6 +14,7 @@ use crate::{
     failpoint,
     gate::policy::{self, Sighted},
     roster::Roster,
+    timing::Histogram,
     vision::{self, Aligned, Face, Flaw, Rect, Template, View, Vision, VisionError},
 };
 
@@ -93,37 +94,39 @@ impl Visit<'_> {
     pub fn look(&mut self, at: Monotonic, picture: &Picture) -> Result<Looked, Lost> {
         let Visit { vision, roster, clock, rules, watch } = self;
         let mut stages = [Duration::ZERO; STAGES.len()];
-        let mut begun = clock.monotonic();
-        let mut ended = |stage: usize| {
+        let ended = |begun: &mut Monotonic| {
             let now = clock.monotonic();
-            stages[stage] = now.since(std::mem::replace(&mut begun, now));
+            now.since(std::mem::replace(begun, now))
         };
         let view = View::new(picture)?;
-        let small = view.for_detection(GATE_LONGEST_SIDE)?;
-        ended(0);
-        let faces = vision.detect(small.image(), GATE_LONGEST_SIDE)?.into_iter();
-        let faces: Vec<_> = faces.map(|face| small.in_frame(face)).collect();
+        let counted = <[Histogram; 2]>::default();
+        let near = watch.visits.unsettled(rules.frames_to_agree);
+        let (small, faces) =
+            search((vision, *clock), counted.each_ref(), watch, (at, near), &view)?;
+        for (stage, counted) in stages.iter_mut().zip(counted) {
+            *stage = Duration::from_secs_f64(counted.spread().sum_s);
+        }
         let zone = Zone::default();
         let aim = Aim { zone: &zone, min_face_px: rules.min_face_px, frame: view.size() };
         let sorted = watch.queue.sort(at, faces.clone(), aim);
         watch.searched(at, !sorted.near.is_empty());
         let followed = watch.visits.follow(at, sorted.near);
-        ended(1);
         let Some(face) = followed else { return Ok(Looked { faces, face: None, stages }) };
+        let mut begun = clock.monotonic();
         let near = view.for_face(&face, small)?;
-        ended(2);
+        stages[2] = ended(&mut begun);
         let cut_out = near.cut_out(&face)?;
         let flaw = vision::assess(&face, &cut_out, &FaceLimits::default()).flaw;
-        ended(3);
+        stages[3] = ended(&mut begun);
         let template = embed(vision, cut_out)?;
-        ended(4);
+        stages[4] = ended(&mut begun);
         let threshold = rules.threshold.in_force(roster.confirmed_templates());
         let mean = flaw.is_none().then(|| watch.visits.mean(&template, threshold)).flatten();
         let seen = mean.as_ref().unwrap_or(&template);
         let sighted = policy::found(roster, seen, threshold, rules.margin);
         watch.visits.embedded(at, flaw.is_none(), template.clone(), sighted.named());
         let decided = watch.visits.settled(rules.frames_to_agree);
-        ended(5);
+        stages[5] = ended(&mut begun);
         Ok(Looked { faces, face: Some(Recognised { flaw, template, sighted, decided }), stages })
     }
 }
