@@ -140,7 +140,7 @@ impl Vision {
     ///
     /// The picture is searched at a size where its longer side is
     /// `longest_side` pixels ([`LONGEST_SIDE_MIN`] to [`LONGEST_SIDE_MAX`]).
-    /// Faces must be some 10 to 300 pixels wide at that size. 320 is fast, and
+    /// Faces must be some 10 to 300 pixels wide at that size. 416 is fast, and
     /// enough for a person before a gate. The time grows with the area. The
     /// first picture of a new shape takes longer.
     pub fn detect(&self, image: &Image, longest_side: u32) -> Result<Vec<Face>, VisionError> {
