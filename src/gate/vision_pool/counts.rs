@@ -168,7 +168,7 @@ impl FrameCounts {
     }
 
     /// Records whether a frame shows anything, and counts it if it does not.
-    pub(super) fn shows(&self, at: Monotonic, blind: Option<Blind>) {
+    pub fn shows(&self, at: Monotonic, blind: Option<Blind>) {
         let mut counted = self.counted();
         match blind {
             None => {}
