@@ -18,6 +18,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `watch` | decides whether to search a camera's frame (pure) |
+//! | `search` | searches a frame, or only the surroundings of the followed face |
 //! | `queue` | sets faces aside that are not the next person's (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `judged` | the judgement on a living face in a visit (pure) |
@@ -30,6 +31,7 @@ mod judged;
 pub mod probe;
 mod queue;
 mod scene;
+mod search;
 mod visit;
 mod watch;
 
@@ -317,14 +319,13 @@ impl VisionPool {
         let (begun, pace) = (clock.monotonic(), self.pace());
         watch.visits.paced(pace);
         let view = View::new(&frame.picture)?;
-        let small = stages.decode.time(clock, || view.for_detection(GATE_LONGEST_SIDE))?;
-        let faces = stages
-            .detect
-            .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
-            .into_iter()
-            .map(|face| small.in_frame(face));
+        // A scene shows all faces of the frame, and the surroundings are compared in whole frames.
+        let whole = !self.scenes_for.is_empty() || self.vision.judges();
+        let near = watch.visits.unsettled(frames_to_agree).filter(|_| !whole);
+        let counted = [&stages.decode, &stages.detect];
+        let (small, faces) =
+            search::search((&self.vision, clock), counted, watch, (at, near), &view)?;
         let aim = Aim { zone: &feed.zone, min_face_px: self.rules.min_face_px, frame: view.size() };
-        let faces: Vec<_> = faces.collect();
         let all = if self.scenes_for.is_empty() { Vec::new() } else { faces.clone() };
         let sorted = watch.queue.sort(at, faces, aim);
         watch.searched(at, !sorted.near.is_empty());

@@ -11,7 +11,7 @@ use super::{counts::Blind, queue::Queue, visit::Visits};
 use crate::{
     camera::Frame,
     clock::Monotonic,
-    vision::{Luma, Motion},
+    vision::{Face, Luma, Motion},
 };
 
 /// Interval between two glances at a camera, on average: 15 a second, also if it sends more frames.
@@ -43,6 +43,8 @@ pub struct Watch {
     thumbnail: Option<(Luma, Monotonic)>,
     /// Why the latest frame shows nothing.
     pub(super) blind: Option<Blind>,
+    /// The face of the latest search, if it searched the whole frame and found no other one.
+    pub(super) alone: Option<(Monotonic, Face)>,
     /// A frame that waits for a search.
     pub(super) waiting: Option<Frame>,
     /// Time of the next glance if glances were spaced evenly.
