@@ -261,15 +261,12 @@ impl VisionPool {
         watch.visits.sent(frame.pause);
         let glance = self.stages.glance.time(&*self.clock, || {
             let luma = View::new(&frame.picture)?.luma()?;
-            Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
+            let glance = watch.glance(frame.captured, &luma, self.rules.frames_to_agree);
+            feed.seen.shows(frame.captured, watch.blind);
+            Ok(glance)
         });
-        let blind = match &glance {
-            Ok(Glance::Blind(blind)) => Some(*blind),
-            _ => None,
-        };
-        feed.seen.shows(frame.captured, blind);
         match glance {
-            Ok(Glance::Blind(_)) => {}
+            Ok(Glance::Blind) => {}
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
                     feed.seen.count(|seen| &mut seen.overtaken);
@@ -334,9 +331,12 @@ impl VisionPool {
         let sorted = watch.queue.sort(at, faces, aim);
         watch.searched(at, !sorted.near.is_empty());
         let Some(face) = watch.visits.follow(at, sorted.near) else {
-            if let Some((why, width)) = sorted.aside {
-                seen.aside(at, why);
-                tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
+            match sorted.aside {
+                Some((why, width)) => {
+                    seen.aside(at, why);
+                    tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
+                }
+                None => drop(seen.count(|seen| &mut seen.no_face)),
             }
             feed.no_face(at);
             return Ok(());
@@ -366,6 +366,9 @@ impl VisionPool {
             face: cut_out,
         };
         let flaw = look.quality.flaw;
+        if let Some(flaw) = flaw {
+            seen.flaw(flaw);
+        }
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.count(|seen| &mut seen.poor);
             tracing::debug!(camera = %feed.name, ?flaw, "face: set aside for a better look");

@@ -106,6 +106,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{source}: pictures come, no key frame for {lasted_s} s: set the key-frame interval to 1 to 2 s \
          in the camera's settings, and switch its smart codec (H.264+) and intra refresh off",
     ),
+    (
+        "camera_plain",
+        "{source} gives a picture of one grey: something may cover the lens (dirt, tape, a web), or a \
+         light blinds it",
+    ),
     ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),

@@ -266,7 +266,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = troubles::replay_over(&camera.source, &state) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
-    if let Some(trouble) = troubles::black(camera) {
+    if let Some(trouble) = troubles::dark(camera) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
     let limit = attention.services.alarm_limits.undecided;

@@ -68,7 +68,7 @@ const READER: [Number<ReaderStatus>; 3] = [
     ("dropped", "Cards that the lane did not take in time", |r| r.dropped),
 ];
 
-const CAMERA: [Number<CameraStatus>; 21] = [
+const CAMERA: [Number<CameraStatus>; 28] = [
     ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
     ("frames", "Frames received", |c| c.state.frames),
     ("dropped", "Frames that a newer one replaced before they were analysed", |c| c.state.dropped),
@@ -80,6 +80,7 @@ const CAMERA: [Number<CameraStatus>; 21] = [
     ("overtaken", "Frames that a newer one replaced before they were searched", |c| {
         c.seen.overtaken
     }),
+    ("no_face", "Frames searched that had no face", |c| c.seen.no_face),
     ("faces", "Frames with a face large enough", |c| c.seen.faces),
     ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
     ("cut_off", "Frames whose faces the picture's edge cuts off", |c| c.seen.cut_off),
@@ -88,7 +89,13 @@ const CAMERA: [Number<CameraStatus>; 21] = [
     ("beside", "Frames with two faces side by side in the zone", |c| c.seen.beside),
     ("black", "Frames that were black", |c| c.seen.black),
     ("frozen", "Frames of a frozen picture", |c| c.seen.frozen),
+    ("plain", "Frames of one grey level", |c| c.seen.plain),
     ("poor", "Frames whose face was not used, to wait for a better one", |c| c.seen.poor),
+    ("blurred", "Frames whose face was blurred", |c| c.seen.blurred),
+    ("turned_away", "Frames whose face was turned away", |c| c.seen.turned_away),
+    ("too_dark", "Frames whose face was too dark", |c| c.seen.too_dark),
+    ("too_bright", "Frames whose face was too bright", |c| c.seen.too_bright),
+    ("covered", "Frames whose face had a mask or dark glasses", |c| c.seen.covered),
     ("settled", "Frames skipped because enough frames had agreed", |c| c.seen.settled),
     ("lane_full", "Sightings dropped because the lane was too busy", |c| c.seen.lane_full),
     ("failed", "Frames on which a model failed", |c| c.seen.failed),

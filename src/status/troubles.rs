@@ -155,10 +155,11 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     silent.or_else(|| blind(panel, Blind::Frozen, "camera_frozen"))
 }
 
-/// Returns a trouble if the camera's picture has been black for long. It is no alarm, because it may
-/// be night.
-pub(super) fn black(panel: &CameraPanel) -> Option<Trouble> {
-    blind(panel, Blind::Black, "camera_black")
+/// Returns a trouble if the camera's picture has been black, or of one grey, for long. It is no alarm,
+/// because it may be night.
+pub(super) fn dark(panel: &CameraPanel) -> Option<Trouble> {
+    let black = blind(panel, Blind::Black, "camera_black");
+    black.or_else(|| blind(panel, Blind::Plain, "camera_plain"))
 }
 
 fn blind(panel: &CameraPanel, why: Blind, code: &'static str) -> Option<Trouble> {

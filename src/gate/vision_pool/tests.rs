@@ -1,5 +1,6 @@
 //! The vision workers, step by step on a clock that the test moves, with the real models.
 
+mod bad_input;
 mod queue;
 mod scenes;
 mod search;
