@@ -44,19 +44,21 @@ pub struct Roster {
     workers: Vec<Arc<Worker>>,
     /// The templates in sequence, [`TEMPLATE_LEN`] numbers each.
     templates: Numbers,
-    /// For each template, the index of its worker in `workers`.
-    owners: Vec<u32>,
+    /// For each worker, the number of templates up to the worker's last one.
+    ends: Vec<u32>,
     /// The cards, by keyed hash, with the index of the worker.
     tokens: HashMap<[u8; 32], (u32, TokenKind)>,
     /// For each worker, the length of the sum of the templates.
     lengths: Vec<f32>,
+    /// Number of templates of workers that are not pending.
+    confirmed: usize,
     /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
 }
 
 impl std::fmt::Debug for Roster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (workers, templates) = (self.workers.len(), self.owners.len());
+        let (workers, templates) = (self.workers.len(), self.templates());
         write!(f, "Roster(version {}, {workers} workers, {templates} templates)", self.version)
     }
 }
@@ -95,7 +97,7 @@ impl Roster {
         let damaged = self.damaged;
         let mut roster = Roster { version, damaged, templates, ..Roster::default() };
         roster.workers.reserve_exact(self.workers.len() + 1);
-        roster.owners.reserve_exact(self.owners.len() + more);
+        roster.ends.reserve_exact(self.workers.len() + 1);
         roster.lengths.reserve_exact(self.workers.len() + 1);
         // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);
@@ -116,25 +118,24 @@ impl Roster {
         let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         let tokens = worker.tokens.iter().map(|token| (token.lookup, (owner, token.kind)));
         self.tokens.extend(tokens);
+        let (first, confirmed) = (self.templates.len(), !worker.is_pending());
         self.workers.push(worker);
-        let first = self.templates.len();
         for template in templates {
             self.templates.extend_from_slice(template);
-            self.owners.push(owner);
         }
+        self.ends.push(u32::try_from(self.templates.len() / TEMPLATE_LEN).unwrap_or(u32::MAX));
         let own = self.templates.get(first..).unwrap_or_default().as_chunks::<TEMPLATE_LEN>().0;
+        self.confirmed += if confirmed { own.len() } else { 0 };
         let squared: f32 = own.iter().flat_map(|a| own.iter().map(|b| dot(a, b))).sum();
         self.lengths.push(squared.max(0.0).sqrt());
     }
 
     /// Returns each worker with its templates.
     fn each(&self) -> impl Iterator<Item = (&Arc<Worker>, &[f32])> {
-        // The owners are in the order of the workers.
-        let mut of_workers = self.owners.chunk_by(|a, b| a == b).peekable();
-        let mut templates = &self.templates[..];
-        (0..).zip(&self.workers).map(move |(owner, worker)| {
-            let own = of_workers.next_if(|of| of.first() == Some(&owner));
-            let own = templates.split_off(..own.map_or(0, <[u32]>::len) * TEMPLATE_LEN);
+        let (templates, mut begin) = (&self.templates[..], 0);
+        self.workers.iter().zip(&self.ends).map(move |(worker, end)| {
+            let end = *end as usize * TEMPLATE_LEN;
+            let own = templates.get(std::mem::replace(&mut begin, end)..end);
             (worker, own.unwrap_or_default())
         })
     }
@@ -225,14 +226,13 @@ impl Roster {
 
     /// Returns the number of templates.
     pub fn templates(&self) -> usize {
-        self.owners.len()
+        self.templates.len() / TEMPLATE_LEN
     }
 
     /// Returns the number of templates of confirmed workers, from which the threshold follows. What
     /// comes from afar must not raise it.
     pub fn confirmed_templates(&self) -> usize {
-        let of = |owner: &&u32| self.workers.get(**owner as usize).is_some_and(|w| !w.is_pending());
-        self.owners.iter().filter(of).count()
+        self.confirmed
     }
 }
 

@@ -174,7 +174,7 @@ proptest! {
         }
         let whole = Roster::new(roster.version(), all.into_iter().map(|(n, f)| (worker(n), f)).collect());
         prop_assert_eq!(&roster.workers, &whole.workers);
-        prop_assert_eq!(&roster.owners, &whole.owners);
+        prop_assert_eq!(&roster.ends, &whole.ends);
         prop_assert_eq!(&*roster.templates, &*whole.templates);
         prop_assert_eq!(&roster.lengths, &whole.lengths);
         let best = |r: &Roster| r.best(&probe).map(|m| (m.worker, m.score, m.margin));
