@@ -1,22 +1,31 @@
 //! Keeps the liveness scores of a lane's granted visits in the database. They give each camera its
 //! threshold ([`crate::gate::presentations`]).
 
-use rusqlite::Transaction;
+use rusqlite::{Connection, Transaction};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::LaneState;
 use crate::{
     clock::Stamp,
-    config::Direction,
+    config::{Direction, Liveness},
     gate::presentations::Usual,
-    ledger::{Body, Evidence},
+    ledger::{Body, Evidence, Score},
     store,
 };
 
 /// The liveness scores of a camera's granted visits, as `status` shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LivenessShown {
+    /// What the configuration does with them at this camera.
+    #[serde(default)]
+    pub mode: Liveness,
+    /// The score below which a visit goes to the guard; `null` where none does.
+    #[serde(default)]
+    pub guard: Option<f64>,
+    /// The guard is not asked, because too many visits were low.
+    #[serde(default)]
+    pub fallback: bool,
     /// Number of granted visits of the last seven days.
     pub visits: u32,
     /// The score below which a visit is low; `null` before there are enough visits.
@@ -25,8 +34,28 @@ pub struct LivenessShown {
     pub low: u64,
 }
 
+impl LivenessShown {
+    /// Returns what the database has of a camera. `guard`: the threshold of a camera that has none of
+    /// its own.
+    pub fn new(mode: Liveness, kept: &Usual, guard: f32) -> LivenessShown {
+        let threshold = kept.threshold();
+        let guard = threshold.unwrap_or_else(|| Score::of(guard).value());
+        let guard = (mode == Liveness::Guard).then_some(guard);
+        LivenessShown { mode, guard, visits: kept.visits(), threshold, ..LivenessShown::default() }
+    }
+}
+
+/// Reads the scores of a camera. Scores that cannot be read begin again.
+pub fn load(db: &Connection, lane: &str, direction: Direction) -> Usual {
+    let kept = store::meta(db, &key(lane, direction)).ok().flatten();
+    kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default()
+}
+
+/// The beginning of the keys of the scores in the database.
+pub const LIVENESS: &str = "liveness/";
+
 fn key(lane: &str, direction: Direction) -> String {
-    format!("liveness/{lane}/{direction}")
+    format!("{LIVENESS}{lane}/{direction}")
 }
 
 /// Adds a grant whose visit was judged. A failure costs the grant nothing. A grant while the clock is
@@ -44,10 +73,7 @@ pub(super) fn add(
         return;
     }
     let (key, score) = (key(lane, grant.direction), judged.score.value());
-    // Scores that cannot be read begin again.
-    let kept = store::meta(tx, &key).ok().flatten();
-    let mut usual: Usual =
-        kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
+    let mut usual = load(tx, lane, grant.direction);
     let low = usual.threshold().is_some_and(|threshold| score < threshold);
     usual.add(stamp.timestamp().as_second() / 86_400, score);
     let bytes = serde_json::to_vec(&usual).unwrap_or_default();
@@ -57,11 +83,12 @@ pub(super) fn add(
     }
     state.send_modify(|state| {
         let shown = &mut state.liveness[grant.direction.index()];
-        let before = shown.map_or(0, |shown| shown.low);
+        let before = shown.unwrap_or_default();
         *shown = Some(LivenessShown {
             visits: usual.visits(),
             threshold: usual.threshold(),
-            low: before + u64::from(low),
+            low: before.low + u64::from(low),
+            ..before
         });
     });
 }
@@ -70,7 +97,7 @@ pub(super) fn add(
 mod tests {
     use super::*;
     use crate::{
-        ledger::{FaceEvidence, Grant, Presentation, Score},
+        ledger::{FaceEvidence, Grant, Presentation},
         roster::Person,
         turnstile::PassageId,
     };
