@@ -231,7 +231,8 @@ async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
             Some(face) if !face.is_in_force() => "consent withdrawn".to_owned(),
             _ => w.templates.to_string(),
         };
-        let state = confirm::state(&w);
+        let exempt = if w.liveness_exempt.is_some() { ", exempt" } else { "" };
+        let state = confirm::state(&w) + exempt;
         let person = w.person;
         vec![
             person.id.to_string(),
