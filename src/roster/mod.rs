@@ -51,7 +51,7 @@ pub use numbers::{note_number, number_at};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
     MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, exempt, find, holder_of,
-    identity, list, load, load_one, must_exist, remove, set_state, update, version,
+    identity, is_exempt, list, load, load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};

@@ -226,6 +226,12 @@ pub fn exempt(
     raise_version(tx)
 }
 
+/// Returns whether a worker is exempt from the guard's look. In doubt, no.
+pub fn is_exempt(tx: &Transaction<'_>, id: &WorkerId) -> bool {
+    let sql = "SELECT liveness_exempt IS NOT NULL FROM worker WHERE id = ?1";
+    tx.query_row(sql, [id.as_str()], |row| row.get(0)).unwrap_or(false)
+}
+
 pub(super) fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
     set_version(tx, version(tx)?.saturating_add(1))
 }

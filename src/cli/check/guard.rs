@@ -7,6 +7,9 @@ use crate::{
     status::{LaneStatus, Status},
 };
 
+/// A threshold below which printed photos are often above it.
+const LOW: f64 = 0.2;
+
 /// The ways in besides the face.
 fn ways(lane: &Lane) -> Vec<&'static str> {
     let button = lane.turnstile.has_button(Direction::Entry);
@@ -61,6 +64,14 @@ pub(super) fn check(lines: &mut Lines, config: &Config, shown: &[(String, Livene
             Some(own) => format!("below {own}, this camera's own threshold"),
             None => format!("below {}, the configured one", config.recognition.liveness_threshold),
         };
+        if let Some(own) = own.filter(|own| *own < LOW) {
+            let problem = format!(
+                "the usual visits of this camera have scores as low as {own}, so photos pass: look at its \
+                 light, its lens and its distance, exempt the workers on whom the model errs, and measure \
+                 again with liveness = \"watch\""
+            );
+            lines.warn(name.clone(), problem);
+        }
         let ways = ways(lane);
         if of.is_some_and(|shown| shown.fallback) {
             lines.warn(

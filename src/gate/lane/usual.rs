@@ -11,7 +11,7 @@ use crate::{
     config::{Direction, Liveness},
     gate::presentations::Usual,
     ledger::{Body, Evidence, Score},
-    store,
+    roster, store,
 };
 
 /// The liveness scores of a camera's granted visits, as `status` shows them.
@@ -58,7 +58,7 @@ fn key(lane: &str, direction: Direction) -> String {
     format!("{LIVENESS}{lane}/{direction}")
 }
 
-/// Adds a grant whose visit was judged. A failure costs the grant nothing. A grant while the clock is
+/// Adds a grant whose visit was judged, unless the worker is exempt. A failure costs the grant nothing. A grant while the clock is
 /// not synchronised is left out, because its day is not known.
 pub(super) fn add(
     tx: &Transaction<'_>,
@@ -69,7 +69,8 @@ pub(super) fn add(
     let Body::Grant(grant) = body else { return };
     let face = grant.evidence.iter().find_map(Evidence::face);
     let Some(judged) = face.and_then(|face| face.presentation.as_ref()) else { return };
-    if !stamp.synced {
+    // A worker who is exempt is unlike the others.
+    if !stamp.synced || roster::is_exempt(tx, &grant.person.id) {
         return;
     }
     let (key, score) = (key(lane, grant.direction), judged.score.value());
@@ -135,8 +136,7 @@ mod tests {
     #[test]
     fn the_scores_of_granted_visits_outlive_a_restart_and_give_a_threshold() {
         let mut db = rusqlite::Connection::open_in_memory().unwrap();
-        db.execute_batch("CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT")
-            .unwrap();
+        db.execute_batch(store::SCHEMA).unwrap();
         let synced = Stamp {
             wall_ms: 1_790_000_000_000,
             synced: true,
@@ -159,5 +159,20 @@ mod tests {
         let shown = adds(&state, synced, Some(0.9), 1).unwrap();
         assert_eq!((shown.visits, shown.threshold, shown.low), (200, Some(0.5), 0));
         assert_eq!(adds(&state, synced, Some(0.1), 2).unwrap().low, 2);
+        let kept = load(&db, "north", Direction::Entry);
+        let shown = LivenessShown::new(Liveness::Guard, &kept, 0.3);
+        assert_eq!((shown.guard, shown.visits), (Some(0.5), 202));
+        let none = load(&db, "south", Direction::Entry);
+        assert_eq!(LivenessShown::new(Liveness::Guard, &none, 0.3).guard, Some(0.3));
+        assert_eq!(LivenessShown::new(Liveness::Watch, &none, 0.3).guard, None);
+        // The visits of an exempt worker move no threshold.
+        let exempt =
+            "INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup,
+                          state, liveness_exempt)
+                      VALUES ('W001', '', '', '', '', x'', x'', 'active', 'x')";
+        db.execute(exempt, []).unwrap();
+        let tx = db.transaction().unwrap();
+        add(&tx, synced, (&state, "north"), &grant(Some(0.1)));
+        assert_eq!(load(&tx, "north", Direction::Entry).visits(), 202);
     }
 }
