@@ -20,6 +20,7 @@
 //! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
+//! | `layers` | the layers of a network that tract computes slowly, as our own |
 //! | `plans` | the detector's network prepared for each picture size |
 //! | `scale` | a picture at the detector's size |
 //! | `detect` | where the faces are (YuNet) |
@@ -46,6 +47,7 @@ mod face;
 mod format;
 mod image;
 mod jpeg;
+mod layers;
 mod liveness;
 mod models;
 mod motion;
