@@ -74,6 +74,9 @@ pub struct Recognition {
     #[serde(deserialize_with = "value::whole::<_, _, 1, 10>")]
     pub frames_to_agree: u32,
     pub liveness: Liveness,
+    /// The liveness score below which a visit is low, at a camera without a threshold of its own.
+    #[serde(deserialize_with = "value::decimal::<_, 1, 100>")]
+    pub liveness_threshold: f32,
 }
 
 impl Default for Recognition {
@@ -84,6 +87,7 @@ impl Default for Recognition {
             min_face_px: 48.0,
             frames_to_agree: 2,
             liveness: Liveness::Off,
+            liveness_threshold: 0.5,
         }
     }
 }

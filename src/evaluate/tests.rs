@@ -140,6 +140,7 @@ const RULES: Rules = Rules {
         min_face_px: 48.0,
         frames_to_agree: 2,
         liveness: crate::config::Liveness::Off,
+        liveness_threshold: 0.5,
     },
     share_of_mean: crate::roster::SHARE_OF_MEAN,
     looks: 1,

@@ -220,6 +220,13 @@ const ENGLISH: &[(&str, &str)] = &[
          brokers lock a user after a few wrong passwords. A changed password, or a restart of the daemon, \
          is tried at once ({records:record})",
     ),
+    (
+        "liveness_fallback",
+        "{low} of {visits} visits of an hour were not judged, so the guard is not asked, and a photo of a \
+         worker passes. Look who stands there, at the light and at the lens; exempt the workers on whom \
+         the model errs; or measure for a week with liveness = \"watch\". The guard is asked again when \
+         an hour was better, or after a restart of the daemon",
+    ),
     ("next_came", "the next person was let through before it was known whether this one walked"),
     ("no_answer", "the turnstile gave no answer"),
     ("no_passage_reports", "this controller does not report passages"),

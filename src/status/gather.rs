@@ -22,6 +22,7 @@ use crate::{
     alarms::PartState,
     clock::Monotonic,
     config::{Direction, Threshold},
+    gate::lane::LivenessShown,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
     roster::WaitsWhat,
@@ -105,6 +106,11 @@ pub async fn gather(services: &Services) -> Status {
             templates: roster.templates(),
             pending: roster.waiting(WaitsWhat::Worker),
             faces_waiting: roster.waiting(WaitsWhat::Faces),
+            liveness_exempt: roster
+                .workers()
+                .iter()
+                .filter(|w| w.liveness_exempt.is_some())
+                .count(),
             version: roster.version(),
             threshold: (f64::from(in_force.cosine()) * 1e4).round() / 1e4,
             threshold_fixed: matches!(services.threshold, Threshold::Fixed(_)),
@@ -274,6 +280,9 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = undecided.or_else(|| troubles::aside(camera, attention.now, limit)) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
+    if let Some(trouble) = troubles::fallback(lane, camera) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
         let remedy = Remedy::ModelFailed { frames: seen.failed };
@@ -287,8 +296,15 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
         lent: camera.slot.lent(),
         state,
         seen,
-        liveness: lane.state.borrow().liveness[camera.direction.index()],
+        liveness: liveness(lane, camera),
     }
+}
+
+fn liveness(lane: &LanePanel, camera: &CameraPanel) -> Option<LivenessShown> {
+    let state = lane.state.borrow();
+    let shown = state.liveness[camera.direction.index()]?;
+    let fallback = state.fallback.is_some() && shown.guard.is_some();
+    Some(LivenessShown { fallback, ..shown })
 }
 
 fn upstreams(

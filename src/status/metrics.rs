@@ -36,10 +36,11 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 15] = [
+const LANE: [Number<LaneStatus>; 16] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
+    ("asked_guard", "Visits of workers that went to the guard", |l| l.gate.asked_guard),
     ("unknown_faces", "Visits of unknown faces", |l| l.gate.counters.unknown_faces),
     ("stale", "Sightings that came too late for a decision", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
@@ -167,6 +168,11 @@ impl Collector for Shown {
                 "roster_faces_waiting",
                 "Confirmed workers for whom new faces from afar wait",
                 count(roster.faces_waiting),
+            ),
+            (
+                "roster_liveness_exempt",
+                "Workers exempt from the guard's look",
+                count(roster.liveness_exempt),
             ),
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
@@ -320,6 +326,10 @@ impl Page<'_> {
         });
         let connected = cameras.clone().map(|(labels, c)| (labels, yes(c.state.connected)));
         self.each("camera_connected", "The camera is open", connected)?;
+        let liveness = cameras.clone().filter_map(|(labels, c)| Some((labels, c.liveness?)));
+        let guards = liveness.filter(|(_, shown)| shown.guard.is_some());
+        let fallback = guards.map(|(labels, shown)| (labels, yes(shown.fallback)));
+        self.each("camera_liveness_fallback", "Its entry asks no guard for now", fallback)?;
         self.counters("camera", &CAMERA, cameras)
     }
 

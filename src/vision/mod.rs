@@ -117,7 +117,7 @@ impl Vision {
         let vision = Vision::load(models)?;
         match liveness {
             Liveness::Off => Ok(vision),
-            Liveness::Watch => vision.with_liveness(&models.liveness),
+            Liveness::Watch | Liveness::Guard => vision.with_liveness(&models.liveness),
         }
     }
 

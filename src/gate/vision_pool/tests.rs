@@ -106,6 +106,7 @@ fn gate(cameras: usize) -> Gate {
             min_face_px: 48.0,
             frames_to_agree: 2,
             liveness: Default::default(),
+            liveness_threshold: 0.5,
         },
         timezone: TimeZone::UTC,
         photos: true,
