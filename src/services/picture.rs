@@ -108,7 +108,7 @@ enum Undrawn {
     #[error(transparent)]
     Vision(#[from] VisionError),
     #[error("the picture cannot be written: {0}")]
-    Unwritten(#[from] image::ImageError),
+    Unwritten(#[from] std::io::Error),
 }
 
 fn draw(

@@ -120,7 +120,7 @@ impl Input {
             .chunks_exact_mut(row)
             .zip(green.chunks_exact_mut(row))
             .zip(red.chunks_exact_mut(row));
-        scaled_rows(image, width, height, |values| {
+        scaled_rows(image.pixels(), width, height, |values| {
             let Some(((blue, green), red)) = rows.next() else {
                 return;
             };

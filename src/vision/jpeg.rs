@@ -10,8 +10,9 @@ mod strict;
 
 use std::io::{self, BufRead, Read};
 
+use image::RgbImage;
 use image::metadata::Orientation;
-use mozjpeg::{ColorSpace, Decompress, Marker};
+use mozjpeg::{ColorSpace, Compress, Decompress, Marker};
 
 pub(super) use self::outline::{Outline, outline};
 use super::image::{DecodeError, check_size};
@@ -180,6 +181,19 @@ pub(super) fn check_scans(outline: Outline) -> Result<(), DecodeError> {
         return Err(DecodeError::Damaged { format: "JPEG", why });
     }
     Ok(())
+}
+
+/// Returns a JPEG of a picture. Quality: 1 to 100. Unwinds as [`decode`] does.
+pub(super) fn encode(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, DecodeError> {
+    let mut encoder = Compress::new(ColorSpace::JCS_RGB);
+    encoder.set_size(picture.width() as usize, picture.height() as usize);
+    encoder.set_fastest_defaults();
+    // Each pixel has its own colour, so that thin lines keep theirs.
+    encoder.set_chroma_sampling_pixel_sizes((1, 1), (1, 1));
+    encoder.set_quality(quality.into());
+    let mut started = encoder.start_compress(Vec::new()).map_err(damaged)?;
+    started.write_scanlines(picture.as_raw()).map_err(damaged)?;
+    started.finish().map_err(damaged)
 }
 
 fn damaged(error: io::Error) -> DecodeError {

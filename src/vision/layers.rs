@@ -241,7 +241,7 @@ impl Plane {
             let (even, odd) = scratch.padded.split_at_mut(self.place(1, y));
             let (even, odd) = (&mut even[self.place(0, y)..][..row], &mut odd[..row]);
             let skipped = self.left / 2;
-            if self.left % 2 == 0 {
+            if self.left.is_multiple_of(2) {
                 split_row(values, slope, &mut even[skipped..], &mut odd[skipped..]);
             } else {
                 split_row(values, slope, &mut odd[skipped..], &mut even[skipped + 1..]);

@@ -43,7 +43,7 @@ impl Judge {
         let plane = (self.size * self.size) as usize;
         let mut planes = Vec::with_capacity(3 * plane);
         let mut rgb = Vec::with_capacity(3 * plane);
-        scaled_rows(&part, self.size, self.size, |row| rgb.extend_from_slice(row));
+        scaled_rows(part.pixels(), self.size, self.size, |row| rgb.extend_from_slice(row));
         for channel in [2, 1, 0] {
             planes.extend(rgb.iter().skip(channel).step_by(3));
         }

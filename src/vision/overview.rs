@@ -26,7 +26,7 @@ pub fn overview(
     faces: &[(Rect, Option<Colour>)],
     edges: impl Iterator<Item = [(f32, f32); 2]>,
     colour: Colour,
-) -> Result<Vec<u8>, image::ImageError> {
+) -> Result<Vec<u8>, std::io::Error> {
     let longer = image.width().max(image.height());
     let scale = (OVERVIEW_LONGEST_SIDE as f32 / longer as f32).min(1.0);
     let side = |side: u32| ((side as f32 * scale) as u32).max(1);

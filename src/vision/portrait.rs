@@ -3,9 +3,17 @@
 //! An admin has to recognise a worker's face, not the room behind it. The limit of each portrait
 //! also limits the size of the database.
 
-use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
+use std::io;
 
-use super::{decode::decode_frame, face::Face, image::Image};
+use image::{RgbImage, imageops};
+
+use super::{
+    decode::{decode_frame, guarded},
+    face::Face,
+    image::Image,
+    jpeg,
+    scale::scaled,
+};
 
 /// Maximum length of a portrait's longer side in pixels.
 const LONGEST_SIDE: u32 = 320;
@@ -18,30 +26,28 @@ const REDUCED: [u8; 2] = [70, 50];
 const SHORTEST_SIDE: u32 = 64;
 
 /// Returns a JPEG of the head, at most 320 pixels a side.
-pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError> {
+pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, io::Error> {
     let [(x, y), (w, h)] = face.bbox.around(AROUND, (image.width(), image.height()));
     let mut head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
     let longest = w.max(h);
     if longest > LONGEST_SIDE {
-        let scaled = |side: u32| (side * LONGEST_SIDE / longest).max(1);
-        head = imageops::resize(&head, scaled(w), scaled(h), imageops::FilterType::Triangle);
+        let shorter = |side: u32| (side * LONGEST_SIDE / longest).max(1);
+        head = scaled(&head, shorter(w), shorter(h));
     }
     encode(&head)
 }
 
 /// Returns a JPEG of the whole picture, which must be small.
-pub(super) fn small(image: &Image) -> Result<Vec<u8>, image::ImageError> {
+pub(super) fn small(image: &Image) -> Result<Vec<u8>, io::Error> {
     encode(image.pixels())
 }
 
-pub(super) fn encode(picture: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
+pub(super) fn encode(picture: &RgbImage) -> Result<Vec<u8>, io::Error> {
     with_quality(picture, QUALITY)
 }
 
-fn with_quality(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, image::ImageError> {
-    let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, quality).encode_image(picture)?;
-    Ok(jpeg)
+fn with_quality(picture: &RgbImage, quality: u8) -> Result<Vec<u8>, io::Error> {
+    guarded("JPEG", || jpeg::encode(picture, quality)).map_err(io::Error::other)
 }
 
 /// Returns a photo with at most `most` bytes: `jpeg` itself, or the picture with less detail, then
@@ -63,7 +69,7 @@ pub fn fitting(jpeg: Vec<u8>, most: usize) -> Option<Vec<u8>> {
         if w.min(h) < SHORTEST_SIDE {
             return None;
         }
-        picture = imageops::resize(&picture, w, h, imageops::FilterType::Triangle);
+        picture = scaled(&picture, w, h);
     }
 }
 

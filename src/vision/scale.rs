@@ -7,9 +7,8 @@
 //! a template whose cosine with ours is 0.99. Our method gives OpenCV's
 //! figures. The resizing crates offer no exact area average.
 
+use image::RgbImage;
 use multiversion::multiversion;
-
-use super::image::Image;
 
 /// For each pixel along one side of the result: its first source pixel, and the
 /// weights of this and the following source pixels, which sum to 1.
@@ -55,11 +54,11 @@ fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
 /// 3 * width values in 0..=255, in the order R, G, B.
 ///
 /// Values are rounded to whole numbers, as an 8-bit picture would hold them.
-pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl FnMut(&[f32])) {
+pub(super) fn scaled_rows(image: &RgbImage, width: u32, height: u32, mut row: impl FnMut(&[f32])) {
     let stride = 3 * image.width() as usize;
     if (width, height) == (image.width(), image.height()) {
         let mut result = vec![0.0f32; stride];
-        for source in image.rgb().chunks_exact(stride) {
+        for source in image.as_raw().chunks_exact(stride) {
             result.iter_mut().zip(source).for_each(|(to, from)| *to = f32::from(*from));
             row(&result);
         }
@@ -73,7 +72,7 @@ pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl 
     let mut result = vec![0.0f32; 3 * width as usize];
     for (first, weights) in &down.spans {
         column_sums.fill(0.0);
-        let rows = image.rgb().chunks_exact(stride).skip(*first);
+        let rows = image.as_raw().chunks_exact(stride).skip(*first);
         for (source, weight) in rows.zip(weights) {
             add_row(&mut column_sums, source, *weight);
         }
@@ -91,6 +90,17 @@ pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl 
         }
         row(&result);
     }
+}
+
+/// Returns the picture at another size, at least 1 x 1.
+pub(super) fn scaled(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    let mut scaled = RgbImage::new(width, height);
+    let mut rows = scaled.chunks_exact_mut(3 * width as usize);
+    scaled_rows(image, width, height, |values| {
+        let row = rows.next().into_iter().flatten();
+        row.zip(values).for_each(|(to, from)| *to = *from as u8);
+    });
+    scaled
 }
 
 #[multiversion(targets("x86_64+avx2", "x86_64+avx"))]

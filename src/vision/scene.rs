@@ -6,6 +6,7 @@ use super::{
     detect::overlap,
     face::{Face, Rect},
     portrait::encode,
+    scale::scaled,
     view::Reduced,
 };
 
@@ -33,9 +34,8 @@ pub fn scene(whole: &Reduced<'_>, worker: &Face, found: [&[Face]; 2]) -> Option<
     let mut picture = whole.image().pixels().clone();
     let longest = picture.width().max(picture.height());
     if longest > SCENE_LONGEST_SIDE {
-        let scaled = |side: u32| (side * SCENE_LONGEST_SIDE / longest).max(1);
-        let (w, h) = (scaled(picture.width()), scaled(picture.height()));
-        picture = imageops::resize(&picture, w, h, imageops::FilterType::Triangle);
+        let shorter = |side: u32| (side * SCENE_LONGEST_SIDE / longest).max(1);
+        picture = scaled(&picture, shorter(picture.width()), shorter(picture.height()));
         let by = SCENE_LONGEST_SIDE as f32 / longest as f32;
         for Rect { x, y, w, h } in &mut others {
             [x, y, w, h].into_iter().for_each(|value| *value *= by);

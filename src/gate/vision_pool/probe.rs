@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Aim, GATE_LONGEST_SIDE, Lost, Watch, search::search};
+use super::{
+    Aim, GATE_LONGEST_SIDE, Lost, Watch,
+    search::{self, search},
+};
 use crate::{
     camera::{Layout, Picture, Yuv},
     clock::{Clock, Monotonic},
@@ -23,13 +26,17 @@ const SIZE: (u32, u32) = (1280, 720);
 /// Number of looks of which the shortest counts.
 const LOOKS: usize = 2;
 
-/// Returns the times of looks at a face. The detector's plan for the size is made before.
+/// Returns the times of looks at a face. The detector's plans for a frame and for
+/// a second look are made before.
 pub fn looks(vision: &Vision, clock: &dyn Clock, count: usize) -> Result<Vec<Duration>, Lost> {
     let (width, height) = SIZE;
     let data = (0..width * height * 2).map(|at| (at % 251) as u8).collect();
     let picture = Picture::Raw(Arc::new(Yuv { width, height, layout: Layout::Yuyv, data }));
     let view = View::new(&picture)?;
     vision.detect(view.for_detection(GATE_LONGEST_SIDE)?.image(), GATE_LONGEST_SIDE)?;
+    if let Some(near) = view.around(&face())? {
+        vision.detect(near.image(), search::SIDE)?;
+    }
     let look = |_| {
         let begun = clock.monotonic();
         look(vision, &view)?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Side in pixels of the searched square around a face. The face is some 50 pixels wide there.
-const SIDE: u32 = 160;
+pub(super) const SIDE: u32 = 160;
 
 /// Maximum time from the search of a whole frame in which the face is still within that square: it is
 /// three faces wide, and a person at 1.5 m/s moves by ten a second.

@@ -1,33 +1,34 @@
 use super::*;
+use crate::vision::Image;
 
 /// Returns the red values of a scaled grey picture.
-fn scaled(values: &[u8], width: u32, to: (u32, u32)) -> Vec<f32> {
+fn grey(values: &[u8], width: u32, to: (u32, u32)) -> Vec<f32> {
     let rgb: Vec<u8> = values.iter().flat_map(|v| [*v; 3]).collect();
     let image = Image::from_rgb(width, values.len() as u32 / width, rgb).unwrap();
     let mut out = Vec::new();
-    scaled_rows(&image, to.0, to.1, |row| out.extend(row.iter().step_by(3)));
+    scaled_rows(image.pixels(), to.0, to.1, |row| out.extend(row.iter().step_by(3)));
     assert_eq!(out.len(), (to.0 * to.1) as usize);
     out
 }
 
 #[test]
 fn shrinking_averages_the_area() {
-    assert_eq!(scaled(&[0, 100, 200, 100], 4, (2, 1)), [50.0, 150.0]);
-    assert_eq!(scaled(&[0, 100, 200, 100], 2, (1, 1)), [100.0]);
+    assert_eq!(grey(&[0, 100, 200, 100], 4, (2, 1)), [50.0, 150.0]);
+    assert_eq!(grey(&[0, 100, 200, 100], 2, (1, 1)), [100.0]);
     // Three pixels become two, each of one and a half pixels.
-    assert_eq!(scaled(&[30, 60, 90], 3, (2, 1)), [40.0, 80.0]);
-    assert_eq!(scaled(&[30, 60, 90], 1, (1, 2)), [40.0, 80.0]);
+    assert_eq!(grey(&[30, 60, 90], 3, (2, 1)), [40.0, 80.0]);
+    assert_eq!(grey(&[30, 60, 90], 1, (1, 2)), [40.0, 80.0]);
 }
 
 #[test]
 fn enlarging_goes_evenly_from_pixel_to_pixel() {
-    assert_eq!(scaled(&[0, 100], 2, (4, 1)), [0.0, 25.0, 75.0, 100.0]);
-    assert_eq!(scaled(&[7], 1, (3, 2)), [7.0; 6]);
+    assert_eq!(grey(&[0, 100], 2, (4, 1)), [0.0, 25.0, 75.0, 100.0]);
+    assert_eq!(grey(&[7], 1, (3, 2)), [7.0; 6]);
 }
 
 #[test]
 fn the_same_size_is_the_same_picture() {
-    assert_eq!(scaled(&[1, 2, 3, 4, 5, 6], 3, (3, 2)), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    assert_eq!(grey(&[1, 2, 3, 4, 5, 6], 3, (3, 2)), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
 }
 
 #[test]
