@@ -127,7 +127,8 @@ words! {
         TooLarge = "too_large",
         /// The broker takes no message on its topic.
         TopicRefused = "topic_refused",
-        /// The platform refused the record, or the gateway lacks something for it. There is no stub.
+        /// The platform refused the record, or the gateway lacks something for it: there is no stub.
+        /// Or each connection ended over it: then a stub may have gone.
         Refused = "refused",
     }
 }
@@ -170,6 +171,11 @@ pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError
     let stubs = [WithheldFor::TooLarge, WithheldFor::TopicRefused].map(|why| why.aside(upstream));
     let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
     Ok(tx.prepare_cached(count)?.query_row(stubs, |row| row.get(0))?)
+}
+
+/// Returns the key in `meta` of the last row that stood aside and was put back.
+pub fn returned_key(upstream: &str) -> String {
+    format!("returned/{upstream}")
 }
 
 /// Puts rows that stand aside back into the upstream's outbox. Returns the first and the last one.

@@ -5,8 +5,9 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{
     LedgerError, WithheldFor,
     drain::{count_not_drained, retry_drained},
-    outbox::{Refusal, withhold},
+    outbox::{Refusal, returned_key, withhold},
 };
+use crate::store::set_meta;
 
 /// Lets refused rows stand aside with the reason. A row that has left the outbox meanwhile does not.
 pub fn refuse(
@@ -22,8 +23,31 @@ pub fn refuse(
             continue;
         }
         withhold(tx, upstream, &[(*seq, WithheldFor::Refused)])?;
-        tx.prepare_cached("INSERT OR REPLACE INTO verdict VALUES (?1, ?2, NULL, ?3, ?4, ?5)")?
-            .execute(params![upstream, seq, words, here, at_ms])?;
+        keep_words(tx, upstream, (*seq, words, *here, *at_ms))?;
+    }
+    Ok(())
+}
+
+fn keep_words(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    (seq, words, here, at_ms): (u64, &str, bool, i64),
+) -> Result<(), LedgerError> {
+    tx.prepare_cached("INSERT OR REPLACE INTO verdict VALUES (?1, ?2, NULL, ?3, ?4, ?5)")?
+        .execute(params![upstream, seq, words, here, at_ms])?;
+    Ok(())
+}
+
+/// Lets rows stand aside with the reason, of which the broker has a stub. They stay in the outbox
+/// until the stub is acknowledged.
+pub fn refuse_behind_stub(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    refusals: &[Refusal],
+) -> Result<(), LedgerError> {
+    for Refusal { seq, words, here, at_ms } in refusals {
+        withhold(tx, upstream, &[(*seq, WithheldFor::Refused)])?;
+        keep_words(tx, upstream, (*seq, words, *here, *at_ms))?;
     }
     Ok(())
 }
@@ -72,6 +96,7 @@ pub fn retry_refused(
     let range = tx
         .prepare_cached(&format!("SELECT min(seq), max(seq) {chosen}"))?
         .query_row(params![aside, upstream, here], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let range: (Option<u64>, Option<u64>) = range;
     let (Some(first), Some(last)) = range else { return Ok(None) };
     tx.prepare_cached(&format!("INSERT OR IGNORE INTO outbox SELECT ?2, seq {chosen}"))?
         .execute(params![aside, upstream, here])?;
@@ -81,6 +106,7 @@ pub fn retry_refused(
          AND EXISTS (SELECT 1 FROM outbox b WHERE b.upstream = ?2 AND b.seq = outbox.seq)",
     )?
     .execute(params![aside, upstream])?;
+    set_meta(tx, &returned_key(upstream), &last.to_be_bytes())?;
     Ok(Some((first, last)))
 }
 

@@ -125,7 +125,9 @@ const UPSTREAM: [Number<UpstreamStatus>; 18] = [
     ("commands_unauthorised", "Commands refused for want of authority", |u| {
         u.carried_out.commands_unauthorised
     }),
-    ("photos_sent", "Photos of passages that its broker has taken", |u| u.link.photos_sent),
+    ("photos_sent", "Photos of passages that its broker or platform has taken", |u| {
+        u.link.photos_sent
+    }),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
     ("unreadable", "Illegible entries of the platform's lists", |u| u.link.unreadable),
 ];

@@ -8,7 +8,6 @@
 
 mod pauses;
 mod session;
-mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::{session::Session, suspects::Suspects};
+use self::session::Session;
 use super::{
     authority::Authority,
     delivery::Delivery,
@@ -28,6 +27,7 @@ use super::{
     profiles::{Profile, Talk},
     rows::Rows,
     state::UpstreamState,
+    suspects::Suspects,
     tls::Safety,
     wire::Wire,
 };

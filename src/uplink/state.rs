@@ -68,7 +68,7 @@ pub struct UpstreamState {
     /// Records of which the platform has not given its verdict yet.
     #[serde(default)]
     pub undecided: u64,
-    /// Photos that the broker has taken.
+    /// Photos that the broker or the platform has taken, alone or within their records.
     #[serde(default)]
     pub photos_sent: u64,
     /// Photos that wait to be sent after their records.

@@ -384,4 +384,9 @@ fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() 
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let rows: Vec<(String, bool)> = rows.map(Result::unwrap).collect();
     assert_eq!(rows, [("W001".to_owned(), true), ("W002".to_owned(), false)]);
+    // Both records are counted when they are struck off: one photo went, and one did not.
+    let site = &scene.gate.site;
+    let status =
+        site.status_when("the photo to be counted", |s| s["upstreams"][0]["photos_sent"] == 1);
+    assert_eq!(status["upstreams"][0]["photos_left_out"], serde_json::json!({"no_consent": 1}));
 }

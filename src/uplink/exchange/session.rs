@@ -22,10 +22,7 @@ use tokio::{
 };
 
 use self::earlier::{Earlier, Next};
-use super::{
-    pauses::Pauses,
-    suspects::{Key, Suspects},
-};
+use super::pauses::Pauses;
 use crate::{
     clock::Monotonic,
     failpoint,
@@ -35,6 +32,7 @@ use crate::{
         link::{Asked, LinkError},
         profiles::Verdict,
         rows::{PageRead, Row, Rows},
+        suspects::{Key, Suspects, present},
         tls::Safety,
         wire::{Kept, Wire, WireError},
     },
@@ -66,11 +64,6 @@ struct Waiting {
     seqs: BTreeSet<u64>,
     at: Monotonic,
     pause: Duration,
-}
-
-/// Returns the key of a row of the present database.
-fn present(seq: u64) -> Key {
-    (String::new(), seq)
 }
 
 pub(super) struct Session<'a> {
