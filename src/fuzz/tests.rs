@@ -17,4 +17,4 @@ macro_rules! seeds {
     ($($target:ident)+) => { $(#[test] fn $target() { feed(stringify!($target), super::$target); })+ };
 }
 
-seeds! { entry camera command mjpeg turnstile roster frames photo }
+seeds! { entry camera command mjpeg turnstile roster frames photo tcp843 national terminal reader }

@@ -72,8 +72,8 @@ pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use verdict::{
-    await_verdict, count_refused, forget_serials, refuse, refuse_behind_stub, refused,
-    retry_refused, serial_of,
+    await_verdict, count_refused, dismiss, dismissed, forget_serials, refuse, refuse_behind_stub,
+    refused, retry_refused, serial_of, undismiss,
 };
 pub use words::{
     Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,

@@ -2,7 +2,9 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Body, Closing, Correction, LedgerError, Stored, known, last_seq, read};
+use super::{
+    Body, Closing, Correction, LedgerError, Stored, known, last_seq, read, verdict::dismissed_name,
+};
 use crate::{clock::Stamp, words::words};
 
 /// Some rows of an outbox.
@@ -43,6 +45,7 @@ pub(super) fn waiting_or_aside<T>(
 }
 
 /// Does the same for rows that stand aside. `span`: after a seq, up to a seq, at most a number of rows.
+/// Refused rows include dismissed ones.
 pub fn aside<T>(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -50,7 +53,8 @@ pub fn aside<T>(
     span: (u64, u64, usize),
     make: impl FnMut(Stored, Option<Stored>) -> T,
 ) -> Result<Vec<T>, LedgerError> {
-    Ok(read_waiting(tx, "o.upstream = ?1", &why.aside(upstream), span, make)?.rows)
+    let of = "o.upstream IN (?1, replace(?1, '/refused', '/dismissed'))";
+    Ok(read_waiting(tx, of, &why.aside(upstream), span, make)?.rows)
 }
 
 fn read_waiting<T>(
@@ -234,6 +238,9 @@ pub fn queue_again(
             Some((index, cause)) => legible(index)? && cause.map_or(Ok(true), legible)?,
         };
         if whole {
+            // A person or the platform asks for it again.
+            tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq = ?2")?
+                .execute(params![dismissed_name(upstream), seq])?;
             queue.execute(params![upstream, seq])?;
             requeued.rows += 1;
         } else {

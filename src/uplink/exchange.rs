@@ -25,7 +25,7 @@ use super::{
     link::{Asked, Context, LinkError},
     mqtt::jittered,
     profiles::{Profile, Talk},
-    rows::Rows,
+    rows::{Rows, recount},
     state::UpstreamState,
     suspects::Suspects,
     tls::Safety,
@@ -148,6 +148,10 @@ async fn run_over(
                 Some(asked) = asked.recv() => {
                     if let Asked::Again { from, to } = asked {
                         delivery.again(from, to);
+                    } else if asked == Asked::Recount
+                        && let Err(error) = recount(&context, &name, &state).await
+                    {
+                        tracing::warn!(%error, "the refused records cannot be counted");
                     }
                 }
             }

@@ -27,6 +27,7 @@ use super::{
     probe::{NO_REASON, refused_will},
     profiles::{Message, Profile},
     route::{ConnectOutcome, Route},
+    rows::recount,
     state::UpstreamState,
     suspects::{Suspects, present},
     terms::{Part, SAID_SO, Terms},
@@ -165,6 +166,10 @@ pub(super) async fn run(
                         suspects.forget_between(from, to);
                         delivery.returned(to);
                         delivery.again(from, to);
+                    } else if asked == Asked::Recount
+                        && let Err(error) = recount(&context, &name, &state).await
+                    {
+                        tracing::warn!(%error, "the refused records cannot be counted");
                     }
                 }
             }

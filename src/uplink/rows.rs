@@ -216,6 +216,22 @@ pub fn limit_key(upstream: &str) -> String {
     format!("withheld_over/{upstream}")
 }
 
+/// Counts the rows that stand aside as refused.
+pub async fn recount(
+    context: &Context,
+    upstream: &str,
+    state: &watch::Sender<UpstreamState>,
+) -> Result<(), LinkError> {
+    let name = upstream.to_owned();
+    let count = context.store.read(move |tx| {
+        let dismissed = ledger::dismissed(tx, &name)?.len() as u64;
+        Ok::<_, LedgerError>((ledger::count_refused(tx, &name)?, dismissed))
+    });
+    let (refused, dismissed) = count.await?;
+    state.send_modify(|s| (s.refused_rows, s.dismissed_rows) = (refused, dismissed));
+    Ok(())
+}
+
 impl<'a> Rows<'a> {
     pub fn new(
         (upstream, profile): (&'a Upstream, &'a Arc<dyn Profile>),

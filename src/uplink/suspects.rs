@@ -140,6 +140,13 @@ impl Suspects {
         keys.min_by_key(|key| (self.rows.get(key).map(|row| row.ends), *key))
     }
 
+    /// Returns whether connections ended over rows of which it is not known yet whether they are the
+    /// reason.
+    pub fn has_doubts(&self) -> bool {
+        let judged = self.rows.values().all(|row| row.failed.is_some());
+        self.common.1 > 0 || !self.alone.is_empty() || !judged
+    }
+
     /// Returns whether a record of a database that was set aside goes alone.
     pub fn has_earlier(&self) -> bool {
         self.alone.iter().chain(self.rows.keys()).any(|(place, _)| !place.is_empty())

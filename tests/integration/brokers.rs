@@ -430,3 +430,48 @@ fn i3_mosquitto_gets_all_but_the_record_over_its_packet_size_in_3_1_1() {
     }
     daemon.stop();
 }
+
+#[test]
+fn i3_a_record_of_a_database_set_aside_over_which_a_broker_hangs_up_holds_no_other_up() {
+    let habits = |hangs_up_over| Habits { hangs_up_over, ..Habits::default() };
+    let (broker, site) = site(habits([6].into()));
+    let said = site.gatehouse(&["ledger", "renew", "--reason", "copy put back"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let worker = person("W001", "刘峰", "钢筋一班");
+    let again =
+        (0..4).map(|n| went(&worker, Direction::Entry, &format!("2026-10-02T08:00:0{n}+08:00")));
+    write(&site, &[], again);
+    let daemon = site.start();
+    // The seq occurs in both ledgers.
+    // While a site works, new records come: those of enrolments here.
+    let mut workers = 100..;
+    let status = crate::common::until("two to stand aside", || {
+        let (id, document) = (workers.next().unwrap(), ["--id-type", "passport"]);
+        let said = site.enroll_with(&format!("W{id}"), "李雷", &format!("E77700{id}"), &document);
+        assert_eq!(said.code, 0, "{said:?}");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let status = site.status();
+        (Site::outbox(&status) == 0 && status["upstreams"][0]["refused_rows"] == 2)
+            .then_some(status)
+    });
+    let listed = site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+    assert!(listed.iter().all(|record| record["seq"] == 6), "{listed:?}");
+    assert!(listed[0]["set_aside"].is_null() && listed[1]["set_aside"].is_string(), "{listed:?}");
+    let words = "the broker ended each connection over it";
+    assert!(
+        listed.iter().all(|record| record["reason"].as_str().unwrap().starts_with(words)),
+        "{listed:?}"
+    );
+    let ledger = status["ledger"]["id"].as_str().unwrap();
+    let all = |p: &Platform| {
+        let of_old =
+            p.taken.iter().filter(|t| t.json["seq"].is_u64() && t.json["ledger"] != *ledger);
+        let whole = of_old.filter(|t| t.json["withheld"].is_null());
+        whole.map(|t| t.json["seq"].as_u64().unwrap()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let came = broker.when("the records of the old database", |p| {
+        Some(all(p)).filter(|seqs| seqs.len() as u64 >= 2 * PASSAGES - 1)
+    });
+    assert!(!came.contains(&6) && came.contains(&5) && came.contains(&7), "{came:?}");
+    daemon.stop();
+}

@@ -121,6 +121,25 @@ fn i8_a_record_over_the_brokers_size_stands_aside_and_the_others_arrive() {
     daemon.stop();
 }
 
+#[test]
+fn i3_a_record_over_which_a_broker_of_3_1_1_hangs_up_stands_aside_and_the_others_arrive() {
+    let mut site = Site::with(|c| speaks(c, &USUAL).its("version", "3.1.1"));
+    let mut passages = morning(12);
+    passages[4].person.team = "钢".repeat(60);
+    past::write(&site, &[], passages.into_iter());
+    // In 3.1.1 a broker cannot say how large a packet may be: it hangs up.
+    site.broker.add("max_packet_size 640\n");
+    site.broker.start();
+    let mut platform = FacePlatform::start(&site, &USUAL);
+    let daemon = site.start();
+    platform.stored(10);
+    let status = emptied(&site);
+    assert_eq!(status["upstreams"][0]["refused_rows"], 1, "{status:#}");
+    let listed = site.gatehouse(&["upstream", "refused", "platform"]);
+    assert!(listed.out.contains("the broker ended each connection over it"), "{listed:?}");
+    daemon.stop();
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn i3_a_cut_at_each_step_of_an_acknowledged_delivery_loses_no_record() {

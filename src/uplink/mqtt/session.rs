@@ -40,7 +40,7 @@ use crate::{
         link::{Asked, Context, LinkError},
         photos::Pace,
         profiles::{self, Profile},
-        rows::{PageRead, Row, Rows},
+        rows::{PageRead, Row, Rows, recount},
         set_aside,
         state::UpstreamState,
         suspects::Suspects,
@@ -137,7 +137,8 @@ pub(super) async fn session(
             notes_photos: photos_on.is_some(),
             ..Rows::new((to.upstream, to.profile), context, state, delivery)
         },
-        careful: terms.is_careful(),
+        // With one kind of message at a time it shows whether a row is the reason.
+        careful: terms.is_careful() || suspects.has_doubts(),
         terms,
         pace,
         suspects,
@@ -259,7 +260,12 @@ impl Session<'_> {
                         self.rows.struck_upto = self.rows.struck_upto.min(from.saturating_sub(1));
                         self.rows.delivery.again(from, to);
                     }
-                    Asked::Earlier => self.earlier.rests = false,
+                    Asked::Recount => recount(self.context, &self.to.upstream.name, self.state).await?,
+                    Asked::Earlier => {
+                        self.earlier.rests = false;
+                        // Dismissed rows may be offered again.
+                        recount(self.context, &self.to.upstream.name, self.state).await?;
+                    }
                 },
                 changed = commits.changed(), if connected => match changed {
                     Ok(()) => self.rows.delivery.committed(),
@@ -410,10 +416,10 @@ impl Session<'_> {
     async fn begin(&mut self) -> Result<(), LinkError> {
         let name = self.to.upstream.name.clone();
         let known = self.context.store.read(move |tx| {
-            let refused = ledger::count_refused(tx, &name)?;
-            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?, refused))
+            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
         });
-        let (head, signed, refused) = known.await?;
+        let (head, signed) = known.await?;
+        recount(self.context, &self.to.upstream.name, self.state).await?;
         self.rows.signed = (signed, false);
         self.take_back(WithheldFor::TooLarge).await?;
         self.rows.delivery.connected(head);
@@ -441,7 +447,6 @@ impl Session<'_> {
             s.not_subscribed =
                 forbidden.then(|| "the broker hangs up after a subscription".to_owned());
             s.connects += 1;
-            s.refused_rows = refused;
             s.certificates = self.to.safety.certificates();
         });
         Ok(())

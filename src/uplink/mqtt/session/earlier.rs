@@ -67,6 +67,11 @@ impl Earlier {
         Some(seq)
     }
 
+    /// Takes in whether the broker took a row. A record that goes last is then tried again.
+    pub(super) fn another_was_taken(&mut self, taken: bool) {
+        self.rests &= !(taken && self.last.is_some());
+    }
+
     fn key(&self, seq: u64) -> Key {
         let place = self.progress.as_ref().map(Progress::place).unwrap_or_default();
         (place.to_owned(), seq)

@@ -51,6 +51,7 @@ impl Session<'_> {
     pub(super) fn answered(&mut self, row: Option<u64>, taken: bool) {
         self.suspects.begins(row.map(present));
         self.suspects.answered(taken);
+        self.earlier.another_was_taken(taken);
     }
 
     /// Takes in that the broker has the stub of a row over which connections end.
