@@ -122,6 +122,52 @@ fn i8_a_record_over_the_brokers_size_stands_aside_and_the_others_arrive() {
 }
 
 #[test]
+fn a_supplement_that_the_platform_cannot_take_is_dismissed_and_is_no_trouble_any_more() {
+    let mut site = Site::with(|c| speaks(c, &USUAL));
+    let passages = morning(2);
+    past::write(&site, &[person("W000", "刘峰", "钢筋一班")], passages.into_iter().take(1));
+    site.broker.start();
+    let mut platform = FacePlatform::start(&site, &USUAL);
+    let daemon = site.start();
+    platform.stored(1);
+    let said = site.gatehouse(&[
+        "attendance",
+        "supplement",
+        "--worker",
+        "W000",
+        "--direction",
+        "exit",
+        "--at",
+        "2026-10-01 18:00",
+        "--reason",
+        "the gate had no power",
+    ]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let refused = |s: &Value, n: u64| s["upstreams"][0]["refused_rows"] == n;
+    let status = site.status_when("the supplement to stand aside", |s| refused(s, 1));
+    assert!(Site::degraded(&status).contains(&"upstream platform"), "{status:#}");
+    let listed = || site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+    let seq = listed()[0]["seq"].to_string();
+    let dismiss = |seq: &str| site.gatehouse(&["upstream", "dismiss", "platform", seq]);
+    dismiss("1").refused("record 1 does not stand aside here");
+    assert_eq!(dismiss(&seq).code, 0);
+    let well = |s: &Value| refused(s, 0) && s["upstreams"][0]["dismissed_rows"] == 1;
+    let status = site.status_when("the dismissal", well);
+    let remedies = status["degraded"].to_string();
+    assert!(!remedies.contains("upstream refused"), "{remedies}");
+    assert_eq!(listed()[0]["dismissed"], true);
+    // A restart does not offer it again. A person may.
+    daemon.stop();
+    let daemon = site.start();
+    site.status_when("the dismissal after a restart", well);
+    assert_eq!(site.gatehouse(&["upstream", "retry", "platform"]).code, 0);
+    site.status_when("the supplement to stand aside again", |s| {
+        refused(s, 1) && s["upstreams"][0]["dismissed_rows"] == 0
+    });
+    daemon.stop();
+}
+
+#[test]
 fn i3_a_record_over_which_a_broker_of_3_1_1_hangs_up_stands_aside_and_the_others_arrive() {
     let mut site = Site::with(|c| speaks(c, &USUAL).its("version", "3.1.1"));
     let mut passages = morning(12);

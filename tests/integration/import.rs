@@ -343,7 +343,7 @@ fn a_dry_run_finds_the_faults_of_cards_and_photo_consents_that_the_real_run_find
     let said = import(&first, &[]);
     assert_eq!(said.code, 0, "{said:?}");
     let consents = |id: &str| {
-        let shown = site.gatehouse(&["worker", "show", id]).out;
+        let shown = site.gatehouse(&["--json", "worker", "show", id]).out;
         shown.contains("photo:platform")
     };
     assert!(consents("W001") && !consents("W002"), "{said:?}");

@@ -395,7 +395,9 @@ impl Session<'_> {
         let proof = self.proofs.taken(packet);
         let is_refused =
             proof.as_ref().is_some_and(|p| matches!(p.stub, Some((_, WithheldFor::Refused))));
-        self.answered(seq.filter(|_| !is_refused), true);
+        // A broker that takes events and stubs alone may forbid all records. Then none stands aside.
+        let is_record = proof.as_ref().is_some_and(|p| p.sort == Sort::Record && p.stub.is_none());
+        self.answered(seq.filter(|_| !is_refused), is_record && seq.is_some());
         if let Some(proof) = proof {
             self.proved(proof);
         }

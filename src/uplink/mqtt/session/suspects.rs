@@ -47,7 +47,8 @@ impl Session<'_> {
         }
     }
 
-    /// Takes in that the broker answered a message: a row, a stub of one, or no row.
+    /// Takes in that the broker answered a message: a row, a stub of one, or no row. `taken`: it has a
+    /// record.
     pub(super) fn answered(&mut self, row: Option<u64>, taken: bool) {
         self.suspects.begins(row.map(present));
         self.suspects.answered(taken);
