@@ -2,9 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{
-    Body, Closing, Correction, LedgerError, Stored, known, last_seq, read, verdict::dismissed_name,
-};
+use super::{Body, Closing, Correction, LedgerError, Stored, known, last_seq, read};
 use crate::{clock::Stamp, words::words};
 
 /// Some rows of an outbox.
@@ -175,6 +173,12 @@ pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError
     let stubs = [WithheldFor::TooLarge, WithheldFor::TopicRefused].map(|why| why.aside(upstream));
     let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
     Ok(tx.prepare_cached(count)?.query_row(stubs, |row| row.get(0))?)
+}
+
+/// Returns the name under which rows stand aside that a person has dismissed. They are listed, and
+/// offered again only when a person asks for it. They do not keep their entries from deletion.
+pub(super) fn dismissed_name(upstream: &str) -> String {
+    format!("{upstream}/dismissed")
 }
 
 /// Returns the key in `meta` of the last row that stood aside and was put back.

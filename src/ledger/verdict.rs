@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{
     LedgerError, WithheldFor,
     drain::{count_not_drained, retry_drained},
-    outbox::{Refusal, returned_key, withhold},
+    outbox::{Refusal, dismissed_name, returned_key, withhold},
 };
 use crate::store::set_meta;
 
@@ -54,12 +54,6 @@ pub fn refuse_behind_stub(
         keep_words(tx, &aside, (*seq, words, *here, *at_ms))?;
     }
     Ok(())
-}
-
-/// Returns the name under which rows stand aside that a person has dismissed. They are listed, and
-/// offered again only when a person asks for it. They do not keep their entries from deletion.
-pub(super) fn dismissed_name(upstream: &str) -> String {
-    format!("{upstream}/dismissed")
 }
 
 /// Notes that a person has seen refused rows, and that nothing more is to be done about them. Returns

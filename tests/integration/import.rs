@@ -363,7 +363,10 @@ fn a_dry_run_finds_the_faults_of_cards_and_photo_consents_that_the_real_run_find
         let said = import(&rows, more);
         assert_eq!(said.code, 1, "{said:?}");
         let report = fs::read_to_string(site.path("report.csv")).unwrap();
-        let of = |id: &str| report.lines().find(|line| line.contains(id)).unwrap().to_owned();
+        let of = |id: &str| {
+            let row = format!(",{id},");
+            report.lines().find(|line| line.contains(&row)).unwrap().to_owned()
+        };
         for (id, words) in [
             ("W003", "is also in row 3"),
             ("W004", "is also in row 2"),

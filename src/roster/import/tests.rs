@@ -967,7 +967,7 @@ fn two_rows_with_one_card_are_both_refused_in_any_spelling_of_its_number() {
         );
         assert!(said.contains("卡号"), "{said}");
     }
-    assert_eq!(taken(&file)[0].person.id.as_str(), "W5");
+    assert!(file.rows[4].candidate.is_ok(), "{:?}", file.rows[4]);
 }
 
 #[test]
