@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
 
     async fn begin(&mut self) -> Result<(), LinkError> {
         let (name, context) = (self.rows.upstream.name.clone(), self.rows.context);
-        let head = context.store.read(|tx| ledger::last_seq(tx)).await?;
+        let head = context.store.read(ledger::last_seq).await?;
         recount(context, &name, self.rows.state).await?;
         self.rows.delivery.connected(head);
         let now = context.clock.monotonic();
