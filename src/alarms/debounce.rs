@@ -171,7 +171,8 @@ impl Debouncer {
             | AlarmWhat::Roster
             | AlarmWhat::PassageSensor
             | AlarmWhat::FireGlitch
-            | AlarmWhat::FireInput => Duration::ZERO,
+            | AlarmWhat::FireInput
+            | AlarmWhat::Liveness => Duration::ZERO,
         }
     }
 

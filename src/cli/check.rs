@@ -2,6 +2,7 @@
 //! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
 mod cards;
+mod guard;
 mod machine;
 mod secrets;
 mod upstream;
@@ -24,6 +25,7 @@ use crate::{
     },
     control::Request,
     gate::{
+        lane::LivenessShown,
         pace::Capacity,
         vision_pool::{self, probe},
     },
@@ -132,7 +134,9 @@ pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitC
     }
     secrets::check(&mut lines, &config);
     let mut templates = status.as_ref().map(|status| status.roster.templates);
-    lines.add("storage", storage(&config, running, &mut templates));
+    let mut faces = status.as_ref().map(guard::shown).unwrap_or_default();
+    lines.add("storage", storage(&config, running, &mut templates, &mut faces));
+    guard::check(&mut lines, &config, &faces);
     threshold(&mut lines, config.recognition.threshold, templates);
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
@@ -254,6 +258,7 @@ fn storage(
     config: &Config,
     running: bool,
     templates: &mut Option<usize>,
+    faces: &mut Vec<(String, LivenessShown)>,
 ) -> Result<String, String> {
     let dir = &config.storage.dir;
     if !dir.exists() {
@@ -272,8 +277,11 @@ fn storage(
     let found = if running {
         "is in use by the daemon"
     } else {
-        let read = store::examine(&config.storage, roster::count_templates);
-        *templates = Some(read.map_err(|e| e.to_string())?.unwrap_or(0));
+        let read = store::examine(&config.storage, |db| {
+            Ok((roster::count_templates(db)?, guard::kept(config, db)))
+        });
+        let (count, kept) = read.map_err(|e| e.to_string())?.unwrap_or_default();
+        (*templates, *faces) = (Some(count), kept);
         "is not damaged"
     };
     let (free, _) = store::space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;

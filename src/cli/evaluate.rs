@@ -6,7 +6,7 @@ mod report;
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
         Mutex, PoisonError,
@@ -85,6 +85,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         arguments.dir.display(),
         counted(counts.photos, "photo")
     );
+    let twice = in_two_folders(&found, &people);
     let verification = evaluate::verification(&people);
     let bar = bar("sizes of a roster");
     let identification = evaluate::identification(&people, &rules, |done, all| {
@@ -98,7 +99,7 @@ pub(super) fn run(context: &Context, arguments: Arguments) -> anyhow::Result<Exi
         file.file.write_all(evaluate::det(&verification, &identification).as_bytes())?;
         file.finish()?;
     }
-    let report = Report::new(counts, &unusable, &verification, &identification);
+    let report = Report::new(counts, &unusable, twice, &verification, &identification);
     context.print(&report, |_| report.table())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -163,13 +164,25 @@ fn examined(
     for ((_, examined), (person, path)) in done.into_iter().zip(photos) {
         let Examined { photo, not_enrolled, not_seen } = examined;
         if not_enrolled.is_some() || not_seen.is_some() {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            let name = format!("{}/{file}", found.people[person].0);
+            let name = name(found, person, path);
             unusable.push(Unusable { name, not_enrolled, not_seen });
         }
         people[person].push(photo);
     }
     (people, unusable)
+}
+
+/// Returns person and file.
+fn name(found: &Found, person: usize, path: &Path) -> String {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{}/{file}", found.people[person].0)
+}
+
+/// Returns the photos of one person that are in the folders of two.
+fn in_two_folders(found: &Found, people: &People) -> Vec<[String; 2]> {
+    let named =
+        |(person, photo): (usize, usize)| name(found, person, &found.people[person].1[photo]);
+    evaluate::twice(people).into_iter().map(|pair| pair.map(named)).collect()
 }
 
 fn bar(of: &'static str) -> Option<ProgressBar> {

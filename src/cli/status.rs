@@ -111,6 +111,10 @@ fn human(status: &Status) -> String {
             counted(roster.faces_waiting as u64, "worker")
         );
     }
+    if roster.liveness_exempt > 0 {
+        let exempt = counted(roster.liveness_exempt as u64, "worker");
+        let _ = writeln!(out, "          {exempt} exempt from the guard's look at a living face");
+    }
     let ledger = &status.ledger;
     let pruned = match ledger.pruned_before {
         None | Some(0) => String::new(),
@@ -162,6 +166,19 @@ fn human(status: &Status) -> String {
                 seen.faces,
                 state.skipped + seen.undecodable + seen.too_large + seen.failed
             );
+        }
+        for camera in &lane.cameras {
+            let Some(shown) = &camera.liveness else { continue };
+            let own = shown.threshold.map_or_else(
+                || format!("no threshold of its own yet ({})", counted(shown.visits, "visit")),
+                |own| format!("threshold {own} from {}", counted(shown.visits, "visit")),
+            );
+            let mode = if shown.fallback { "FALLEN BACK to watch" } else { shown.mode.word() };
+            let asked = shown.guard.map_or_else(String::new, |below| {
+                let asked = counted(lane.gate.asked_guard, "visit");
+                format!("; the guard is asked below {below}: {asked} so far")
+            });
+            let _ = writeln!(out, "  liveness  {}: {mode}, {own}{asked}", camera.direction);
         }
         for reader in &lane.readers {
             let _ = writeln!(

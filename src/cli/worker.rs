@@ -20,7 +20,7 @@ use crate::{
     control::Request,
     roster::{Consent, Purpose, State, WaitsWhat, Worker, WorkerId},
     services::{
-        ConsentSet, MakeCode, Remove, Removed, SetConsent, SetState, Update, WorkerQuery,
+        ConsentSet, Exempt, MakeCode, Remove, Removed, SetConsent, SetState, Update, WorkerQuery,
         WorkerShown,
     },
 };
@@ -106,6 +106,14 @@ pub(super) enum Command {
         #[arg(long, default_value = "resumed")]
         reason: String,
     },
+    /// Exempt a worker from the guard's look, on whom the judgement on a living face errs
+    ///
+    /// With liveness = "guard", the face of this worker opens as with "watch": also a photo of it. The
+    /// judgement is still recorded.
+    #[command(after_help = "Examples:
+  gatehouse worker exempt W001 --reason \"sent to the guard three mornings, with his face\"
+  gatehouse worker exempt W001 --end --reason \"the new camera recognises him\"")]
+    Exempt(Exempt),
     /// List a worker's cards, give the worker a card, take it back, or mark it as lost
     #[command(after_help = "Examples:
   gatehouse worker card W001 --add 0000662316
@@ -156,6 +164,13 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         }
         Command::Resume { id, reason } => {
             set_state(context, SetState { id, state: State::Active, reason }).await?;
+        }
+        Command::Exempt(exempt) => {
+            let set: Exempt = context.ask(&Request::Exempt(exempt)).await?;
+            context.print(&set, |Exempt { id, end, .. }| match end {
+                false => format!("{id} is exempt: no guard is asked for this worker's face"),
+                true => format!("{id} is exempt no longer"),
+            })?;
         }
         Command::Card(card) => card::run(context, card).await?,
         Command::Qr(asked) => qr::run(context, asked).await?,
@@ -216,7 +231,8 @@ async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
             Some(face) if !face.is_in_force() => "consent withdrawn".to_owned(),
             _ => w.templates.to_string(),
         };
-        let state = confirm::state(&w);
+        let exempt = if w.liveness_exempt.is_some() { ", exempt" } else { "" };
+        let state = confirm::state(&w) + exempt;
         let person = w.person;
         vec![
             person.id.to_string(),
@@ -309,6 +325,9 @@ fn human(shown: &WorkerShown) -> String {
     let cards = shown.cards.iter().map(|card| {
         row("card", &format!("{}{}", card.number, if card.lost { " (lost)" } else { "" }))
     });
+    let exempt = worker.liveness_exempt.as_ref().map_or_else(String::new, |reason| {
+        row("guard", &format!("exempt: not asked for this face ({reason})"))
+    });
     let waits = worker.waits.as_ref().map_or_else(String::new, |waits| {
         let what = match waits.what {
             WaitsWhat::Worker => "the worker",
@@ -338,6 +357,7 @@ fn human(shown: &WorkerShown) -> String {
         row("contract signed", &date(terms.contract_signed)),
         row("trained on", &date(terms.trained_on)),
         row("state", &state),
+        exempt,
         row("templates", &templates),
         cards.collect(),
         photos.collect(),

@@ -29,6 +29,12 @@ pub struct FaceLimits {
     /// Minimum and maximum of the face's mean grey level, 0 to 255.
     #[serde(deserialize_with = "light")]
     pub light: (f32, f32),
+    /// Minimum detail around the mouth, as a share of the whole face's. A mask has less.
+    #[serde(deserialize_with = "value::decimal::<_, 0, 100>")]
+    pub min_mouth: f32,
+    /// Minimum brightness of the eyes, as a share of the skin's. Dark glasses have less.
+    #[serde(deserialize_with = "value::decimal::<_, 0, 100>")]
+    pub min_eyes: f32,
 }
 
 impl Default for FaceLimits {
@@ -39,6 +45,8 @@ impl Default for FaceLimits {
             max_aside: 0.3,
             max_tilt_deg: 35.0,
             light: (45.0, 215.0),
+            min_mouth: 0.15,
+            min_eyes: 0.4,
         }
     }
 }
@@ -66,6 +74,9 @@ pub struct Recognition {
     #[serde(deserialize_with = "value::whole::<_, _, 1, 10>")]
     pub frames_to_agree: u32,
     pub liveness: Liveness,
+    /// The liveness score below which a visit is low, at a camera without a threshold of its own.
+    #[serde(deserialize_with = "value::decimal::<_, 1, 100>")]
+    pub liveness_threshold: f32,
 }
 
 impl Default for Recognition {
@@ -76,6 +87,7 @@ impl Default for Recognition {
             min_face_px: 48.0,
             frames_to_agree: 2,
             liveness: Liveness::Off,
+            liveness_threshold: 0.5,
         }
     }
 }

@@ -5,30 +5,28 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::value;
+use crate::{turnstile::Direction, words::words};
 
-/// What is done with the judgement on a living face.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum Liveness {
-    /// No judgement is made.
-    #[default]
-    Off,
-    /// The judgement is recorded, and changes no decision.
-    Watch,
+words! {
+    /// What is done with the judgement on a living face.
+    #[derive(Default)]
+    pub enum Liveness {
+        /// No judgement is made.
+        #[default]
+        Off = "off",
+        /// The judgement is recorded, and changes no decision.
+        Watch = "watch",
+        /// A low visit at an entry goes to the guard.
+        Guard = "guard",
+    }
 }
 
-impl TryFrom<String> for Liveness {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Liveness, String> {
-        match &*word {
-            "off" => Ok(Liveness::Off),
-            "watch" => Ok(Liveness::Watch),
-            "guard" => Err("\"guard\" is not in this version: a photo before the camera is not \
-                            refused. Write \"watch\", which records a judgement, and let a guard \
-                            stand at the gate"
-                .to_owned()),
-            _ => Err("must be \"off\" or \"watch\"".to_owned()),
+impl Liveness {
+    /// Returns what is done at a camera of this direction: no exit has a guard.
+    pub fn at(self, direction: Direction) -> Liveness {
+        match (self, direction) {
+            (Liveness::Guard, Direction::Exit) => Liveness::Watch,
+            (liveness, _) => liveness,
         }
     }
 }
@@ -78,14 +76,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guard_and_a_wrong_hash_are_refused_with_what_to_write() {
-        let refused = Liveness::try_from("guard".to_owned()).unwrap_err();
-        assert!(
-            refused.contains("not in this version") && refused.contains("\"watch\""),
-            "{refused}"
-        );
-        assert!(Liveness::try_from("on".to_owned()).is_err());
-        assert_eq!(Liveness::try_from("watch".to_owned()), Ok(Liveness::Watch));
+    fn an_exit_has_no_guard_and_a_wrong_hash_is_refused() {
+        assert_eq!(Liveness::Guard.at(Direction::Entry), Liveness::Guard);
+        assert_eq!(Liveness::Guard.at(Direction::Exit), Liveness::Watch);
+        assert_eq!(Liveness::Off.at(Direction::Exit), Liveness::Off);
         let model = |text: &str| toml::from_str::<LivenessModel>(text);
         assert_eq!(model("").unwrap(), LivenessModel::default());
         assert_eq!(model("crop = 1.5\nlive = 2").unwrap().live, 2);

@@ -152,7 +152,7 @@ pub struct ModelFiles {
     /// File names of the detector and the embedder, relative to `dir`.
     pub detector: PathBuf,
     pub embedder: PathBuf,
-    /// The liveness model, for `recognition.liveness = "watch"`.
+    /// The liveness model, for `recognition.liveness`.
     pub liveness: LivenessModel,
 }
 

@@ -107,6 +107,7 @@ impl Connection<'_> {
             Request::MakeCode(asked) => self.done(services.make_code(asked, by).await?).await,
             Request::Cards { id } => self.done(services.cards(id).await?).await,
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
+            Request::Exempt(asked) => self.done(services.exempt(asked, by).await?).await,
             Request::Consent(set) => self.done(services.set_consent(set, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);

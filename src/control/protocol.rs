@@ -11,7 +11,7 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, DismissQuery, Dispute,
-        Enroll, EvidenceQuery, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange,
+        Enroll, EvidenceQuery, Exempt, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange,
         PassageAsked, PictureQuery, Release, Remove, SetConsent, SetState, Update, UpstreamQuery,
         WaitingQuery, Watch, Withdraw, WorkerQuery,
     },
@@ -28,6 +28,7 @@ pub enum Request {
     Update(Box<Update>),
     SetState(SetState),
     Remove(Remove),
+    Exempt(Exempt),
     Consent(SetConsent),
     Workers(WorkerQuery),
     Worker {

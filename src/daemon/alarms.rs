@@ -52,8 +52,16 @@ impl AlarmKeeper {
     pub(super) fn new(services: Arc<Services>, kept: &Kept) -> AlarmKeeper {
         let limits = services.alarm_limits;
         let burst = |_| Burst::new(limits.unknown_faces.into(), limits.unknown_faces_within);
+        let debounce = Debouncer::resumed(limits, kept.standing.as_deref());
+        for standing in debounce.standing().filter(|alarm| alarm.what == AlarmWhat::Liveness) {
+            tracing::warn!(
+                camera = standing.subject,
+                "it had fallen back to watch before this start. Where liveness = \"guard\" is \
+                 configured, the guard is asked again, and its visits count from now"
+            );
+        }
         AlarmKeeper {
-            debounce: Debouncer::resumed(limits, kept.standing.as_deref()),
+            debounce,
             bursts: services.lanes.iter().map(burst).collect(),
             relocation: Relocation::resumed(kept.relocation.as_deref()),
             proc: Proc::default(),

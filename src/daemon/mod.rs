@@ -47,9 +47,9 @@ use crate::{
         self,
         claim::FaceBefore,
         codes::Codes,
-        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
+        lane::{self, FireAlarms, ModeHolder, PRESENTED, REQUESTS, SensorHolder},
         pace::Capacity,
-        passage::{Health, Rules},
+        passage::Rules,
         reader::{CameraBeside, Desk, ReaderFeed},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
@@ -221,8 +221,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             beats: &beats,
             ended: &ended,
             alarms: &alarms,
-            modes: &opened.modes,
-            sensors: &opened.sensors,
+            kept: &opened.lanes,
             photo_store: &photo_store,
         };
         parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;

@@ -8,10 +8,10 @@ use super::alarms;
 use crate::{
     clock::{ClockWatch, LastTrusted, Stamp},
     commands,
-    config::{Config, Photos},
+    config::{Config, Direction, Photos},
     failpoint,
     gate::{
-        lane::{self, ModeState},
+        lane::{self, LivenessShown, ModeState},
         passage::Health,
     },
     ledger::{
@@ -29,10 +29,8 @@ pub(super) struct Opened {
     pub(super) roster: Roster,
     pub(super) clock: ClockWatch,
     pub(super) last_trusted: LastTrusted,
-    /// The stored mode of each lane.
-    pub(super) modes: HashMap<String, ModeState>,
-    /// The stored health of each lane's passage sensors.
-    pub(super) sensors: HashMap<String, [Health; 2]>,
+    /// The stored state of each lane.
+    pub(super) lanes: HashMap<String, KeptLane>,
     pub(super) alarms: alarms::Kept,
     /// Whether the roster is in doubt.
     pub(super) roster_stale: bool,
@@ -40,6 +38,15 @@ pub(super) struct Opened {
     pub(super) undated: u64,
     /// The signing key in whose place the present one came, without its endorsement.
     pub(super) replaced_key: Option<PublicKey>,
+}
+
+/// What the database has of a lane: its mode, the health of its passage sensors, and what is known of
+/// the living faces on each side.
+#[derive(Clone, Default)]
+pub(super) struct KeptLane {
+    pub(super) mode: ModeState,
+    pub(super) sensors: [Health; 2],
+    pub(super) liveness: [LivenessShown; 2],
 }
 
 /// Runs one transaction: succeeds a ledger that was set aside, goes on after a lost end, closes the
@@ -56,7 +63,7 @@ pub(super) async fn open(
     let with_photos: Vec<_> = with_photos.map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
-    let dir = config.storage.dir.clone();
+    let (dir, recognition) = (config.storage.dir.clone(), config.recognition);
     let lanes: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     store
         .write(Priority::Attendance, move |tx| {
@@ -102,10 +109,16 @@ pub(super) async fn open(
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
             let last_trusted = store::meta(tx, LAST_TRUSTED)?.and_then(|ms| ms.try_into().ok());
             let last_trusted = LastTrusted::new(last_trusted.map(i64::from_be_bytes));
-            let (mut modes, mut sensors) = (HashMap::new(), HashMap::new());
+            let mut kept = HashMap::new();
             for name in lanes {
-                sensors.insert(name.clone(), lane::load_sensors(tx, &name)?);
-                modes.insert(name.clone(), lane::load_mode(tx, &name)?);
+                let shown = |direction| {
+                    let kept = lane::load_liveness(tx, &name, direction);
+                    let mode = recognition.liveness.at(direction);
+                    LivenessShown::new(mode, &kept, recognition.liveness_threshold)
+                };
+                let liveness = Direction::BOTH.map(shown);
+                let (mode, sensors) = (lane::load_mode(tx, &name)?, lane::load_sensors(tx, &name)?);
+                kept.insert(name, KeptLane { mode, sensors, liveness });
             }
             let alarms = alarms::Kept {
                 standing: store::meta(tx, alarms::STANDING)?,
@@ -123,8 +136,7 @@ pub(super) async fn open(
                 roster,
                 clock,
                 last_trusted,
-                modes,
-                sensors,
+                lanes: kept,
                 alarms,
                 roster_stale,
                 undated,
@@ -185,8 +197,10 @@ fn succeed(
         if let Some(trusted) = kept(LAST_TRUSTED) {
             store::set_meta(tx, LAST_TRUSTED, &trusted)?;
         }
-        for (key, waits) in store::metas(old, commands::REMOVAL_WAITS).unwrap_or_default() {
-            store::set_meta(tx, &key, &waits)?;
+        for prefix in [commands::REMOVAL_WAITS, lane::LIVENESS] {
+            for (key, kept) in store::metas(old, prefix).unwrap_or_default() {
+                store::set_meta(tx, &key, &kept)?;
+            }
         }
         for name in lanes {
             // A mode that cannot be read becomes normal.

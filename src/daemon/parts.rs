@@ -1,6 +1,8 @@
 //! Builds the lanes from the configuration: turnstiles, cameras and lane tasks.
 
+use super::opening::KeptLane;
 use super::*;
+use crate::ledger::Score;
 
 pub(super) struct Built<'a> {
     pub(super) config: &'a Config,
@@ -12,8 +14,7 @@ pub(super) struct Built<'a> {
     pub(super) beats: &'a Heartbeats,
     pub(super) ended: &'a Fatal,
     pub(super) alarms: &'a watch::Sender<FireAlarms>,
-    pub(super) modes: &'a HashMap<String, ModeState>,
-    pub(super) sensors: &'a HashMap<String, [Health; 2]>,
+    pub(super) kept: &'a HashMap<String, KeptLane>,
     pub(super) photo_store: &'a PhotoStore,
 }
 
@@ -39,7 +40,8 @@ impl Parts {
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
         let (driver, clock) = (&lane.turnstile, built.clock.clone());
-        let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
+        let KeptLane { mode, sensors, liveness } =
+            built.kept.get(&lane.name).cloned().unwrap_or_default();
         let stands_open = mode.mode == LaneMode::Free;
         let (handle, task) =
             turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone(), stands_open);
@@ -47,8 +49,15 @@ impl Parts {
         self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
         let turnstile_state = handle.state.clone();
         let confirms = turnstile_state.borrow().confirms_passage;
+        let liveness = Direction::BOTH.map(|direction| {
+            let has = lane.cameras.iter().any(|camera| camera.direction == direction);
+            Some(liveness[direction.index()]).filter(|shown| has && shown.mode != Liveness::Off)
+        });
+        let guard = liveness.iter().flatten().find_map(|shown| shown.guard);
         let rules = Rules {
             lane: lane.name.clone(),
+            // A score has four digits.
+            guard: guard.map(|score| Score::of(score as f32)),
             cool_down: lane.cool_down,
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
@@ -63,7 +72,7 @@ impl Parts {
         };
         let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
-        let (state, watched) = watch::channel(lane::LaneState::default());
+        let (state, watched) = watch::channel(lane::LaneState { liveness, ..Default::default() });
         let watchers = lane::Watchers::default();
         let passing = watch::Sender::default();
         let faces: [watch::Sender<Option<FaceBefore>>; 2] = Default::default();
@@ -133,7 +142,7 @@ impl Parts {
                 built.alarms,
                 built.clock.stamp(),
             ),
-            sensors: SensorHolder::new(built.sensors.get(&lane.name).copied().unwrap_or_default()),
+            sensors: SensorHolder::new(sensors),
             photo_store: built.photo_store.clone(),
             watchers: watchers.clone(),
         };

@@ -13,6 +13,7 @@
 //! | `verify` | one photo against one photo: is it the same person (1:1) |
 //! | `identify` | one photo against a roster: which worker, or a stranger (1:N) |
 //! | `presentation` | photos before the camera against living people |
+//! | `twice` | one person in the folders of two |
 //! | `det` | the curve as SVG |
 //!
 //! Errors are by person: a few people have most of them. So an interval is of other people, not of
@@ -24,6 +25,7 @@ mod identify;
 mod photos;
 mod presentation;
 mod rates;
+mod twice;
 mod verify;
 
 use serde::Serialize;
@@ -33,6 +35,7 @@ pub use self::{
     identify::{AtGate, Identification, identification},
     photos::{Examined, Lacks, examine},
     presentation::{Mistaken, Shown, judge, mistaken},
+    twice::twice,
     verify::{Verification, verification},
 };
 use crate::{config::Recognition, vision::Template};

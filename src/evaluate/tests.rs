@@ -140,6 +140,7 @@ const RULES: Rules = Rules {
         min_face_px: 48.0,
         frames_to_agree: 2,
         liveness: crate::config::Liveness::Off,
+        liveness_threshold: 0.5,
     },
     share_of_mean: crate::roster::SHARE_OF_MEAN,
     looks: 1,
@@ -212,4 +213,22 @@ fn the_curve_is_svg_with_a_line_for_each_measurement() {
         assert!(svg.contains(text), "{text}: {svg}");
     }
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+}
+
+#[test]
+fn each_photo_that_is_in_two_folders_is_found_once_with_the_first_one() {
+    let mut set = people(12, 4, 0.5);
+    assert!(twice(&set).is_empty());
+    let copy = |photo: &Photo| Photo { enrolled: photo.enrolled.clone(), seen: photo.seen.clone() };
+    let (a, b) = (copy(&set[2][1]), copy(&set[2][1]));
+    set[7].push(a);
+    set[9].insert(0, b);
+    // Only one of the templates could be made, and neither of an unreadable photo.
+    let frame = Photo { enrolled: None, ..copy(&set[5][3]) };
+    set[6].push(frame);
+    set[1].push(Photo { enrolled: None, seen: None });
+    // A copy in the same folder is no stranger.
+    let own = copy(&set[0][0]);
+    set[0].push(own);
+    assert_eq!(twice(&set), [[(2, 1), (7, 4)], [(2, 1), (9, 0)], [(5, 3), (6, 4)]]);
 }

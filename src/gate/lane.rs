@@ -26,12 +26,13 @@ pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
     sensors::{SensorHolder, keep as keep_sensors, load as load_sensors},
-    usual::LivenessShown,
+    usual::{LIVENESS, LivenessShown, load as load_liveness},
     watched::{Happening, Watched, Watchers},
 };
 use super::{
     Refusal,
     claim::{ManualRelease, Passing, Presented},
+    guarding::Fallback,
     passage::{
         Answered, Counters, DECISION_LIFE, Event, GRACE, Health, Machine, RETRY, Rules, Suspicion,
     },
@@ -95,9 +96,15 @@ pub struct LaneState {
     pub manual_releases: u64,
     /// Denials and tailgates dropped because too many waited for their commit.
     pub denials_dropped: u64,
-    /// The liveness scores of each side's granted visits, after the first one that was judged.
+    /// The liveness scores of each side's granted visits, where they are judged.
     #[serde(skip)]
     pub liveness: [Option<LivenessShown>; 2],
+    /// Visits at the entry that went to the guard.
+    #[serde(default)]
+    pub asked_guard: u64,
+    /// The entry has fallen back to `watch`.
+    #[serde(skip)]
+    pub fallback: Option<Fallback>,
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
@@ -296,7 +303,8 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
     *done = fresh;
     let mut machine = Machine::new(lane.rules.clone(), lane.confirms, lane.holding.mode());
     machine.counters = lane.state.borrow().counters;
-    machine.resume(lane.clock.monotonic(), lane.sensors.resumed());
+    let fallback = lane.state.borrow().fallback;
+    machine.resume(lane.clock.monotonic(), lane.sensors.resumed(), fallback);
     lane.show_mode();
     let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
     // The fire alarm may have changed during the restart.

@@ -61,6 +61,7 @@ pub use self::{
 use super::{
     Refusal,
     claim::{Claim, ManualRelease},
+    guarding::{Fallback, Guarding},
     policy::Reason,
     visit::Visit,
 };
@@ -154,6 +155,7 @@ pub struct Machine {
     cooling: CoolDown,
     denied: Denials,
     shown: Shown,
+    guarding: Guarding,
     pub counters: Counters,
 }
 
@@ -161,6 +163,7 @@ impl Machine {
     /// `confirms`: the turnstile reports passages.
     pub fn new(rules: Rules, confirms: bool, mode: LaneMode) -> Machine {
         Machine {
+            guarding: Guarding::new(rules.guard),
             rules,
             confirms,
             mode,
@@ -183,8 +186,9 @@ impl Machine {
         }
     }
 
-    /// Continues with what was known of the sensors before a restart.
-    pub fn resume(&mut self, now: Monotonic, sensors: [Health; 2]) {
+    /// Continues with what was known of the sensors and of the guard before a restart.
+    pub fn resume(&mut self, now: Monotonic, sensors: [Health; 2], fallback: Option<Fallback>) {
+        self.guarding.resume(fallback);
         self.sensors = sensors.map(|health| Sensor::resumed(health, now));
     }
 
@@ -192,7 +196,13 @@ impl Machine {
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
         let sensors = self.sensors.iter().filter(|_| self.mode != LaneMode::Free);
         let sensors = sensors.filter_map(Sensor::due).map(|at| (at, "a sensor is on for long"));
-        self.state_timeout().into_iter().chain(sensors).min()
+        let guard = self.guarding.due().map(|at| (at, "the fallback of the guard may be over"));
+        self.state_timeout().into_iter().chain(sensors).chain(guard).min()
+    }
+
+    /// Returns whether the entry has fallen back to `watch`.
+    pub fn fallback(&self) -> Option<Fallback> {
+        self.guarding.fallback()
     }
 
     fn state_timeout(&self) -> Option<(Monotonic, &'static str)> {
@@ -342,6 +352,7 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
+        self.guarding.tick(now);
         if self.mode != LaneMode::Free {
             self.sensors.iter_mut().for_each(|sensor| sensor.tick(now));
         }
@@ -404,6 +415,9 @@ impl Machine {
     /// Begins the cool-down of a passage's worker. `went`: the worker went through, as far as is
     /// known.
     fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
+        if went && passage.direction == Direction::Entry {
+            self.guarding.went();
+        }
         self.cooling.begin(now, passage, went, self.rules.cool_down);
         if !went {
             self.shown.not_through(passage.direction);

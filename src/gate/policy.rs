@@ -111,6 +111,8 @@ words! {
         CodeUsed = "code_used",
         /// The clock is not synchronised, so that the age of a code is not known.
         ClockNotTrusted = "clock_not_trusted",
+        /// The worker is recognised, and whether a living person stands there is left to the guard.
+        NotJudged = "not_judged",
         /// The lane is closed for entry.
         LaneClosed = "lane_closed",
     }

@@ -18,6 +18,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `watch` | decides whether to search a camera's frame (pure) |
+//! | `search` | searches a frame, or only the surroundings of the followed face |
 //! | `queue` | sets faces aside that are not the next person's (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `judged` | the judgement on a living face in a visit (pure) |
@@ -30,6 +31,7 @@ mod judged;
 pub mod probe;
 mod queue;
 mod scene;
+mod search;
 mod visit;
 mod watch;
 
@@ -73,9 +75,10 @@ use crate::{
     vision::{self, DecodeError, Face, Reduced, View, Vision, VisionError},
 };
 
-/// Maximum length in pixels of the longer side of a searched frame: fast, and enough for a person
-/// at a gate.
-pub const GATE_LONGEST_SIDE: u32 = 320;
+/// Length in pixels of the longer side of a searched frame. At 384 and more, all faces of 60 pixels
+/// in a frame of 1280 are found that a search at 640 finds (500 frames of `cargo bench --bench
+/// recognition`); at 320 two of them are missed.
+pub const GATE_LONGEST_SIDE: u32 = 416;
 /// Timeout after which a worker without a frame checks whether the daemon is stopping.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -258,15 +261,12 @@ impl VisionPool {
         watch.visits.sent(frame.pause);
         let glance = self.stages.glance.time(&*self.clock, || {
             let luma = View::new(&frame.picture)?.luma()?;
-            Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
+            let glance = watch.glance(frame.captured, &luma, self.rules.frames_to_agree);
+            feed.seen.shows(frame.captured, watch.blind);
+            Ok(glance)
         });
-        let blind = match &glance {
-            Ok(Glance::Blind(blind)) => Some(*blind),
-            _ => None,
-        };
-        feed.seen.shows(frame.captured, blind);
         match glance {
-            Ok(Glance::Blind(_)) => {}
+            Ok(Glance::Blind) => {}
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
                     feed.seen.count(|seen| &mut seen.overtaken);
@@ -320,21 +320,23 @@ impl VisionPool {
         let (begun, pace) = (clock.monotonic(), self.pace());
         watch.visits.paced(pace);
         let view = View::new(&frame.picture)?;
-        let small = stages.decode.time(clock, || view.for_detection(GATE_LONGEST_SIDE))?;
-        let faces = stages
-            .detect
-            .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
-            .into_iter()
-            .map(|face| small.in_frame(face));
+        // A scene shows all faces of the frame, and the surroundings are compared in whole frames.
+        let whole = !self.scenes_for.is_empty() || self.vision.judges();
+        let near = watch.visits.unsettled(frames_to_agree).filter(|_| !whole);
+        let counted = [&stages.decode, &stages.detect];
+        let (small, faces) =
+            search::search((&self.vision, clock), counted, watch, (at, near), &view)?;
         let aim = Aim { zone: &feed.zone, min_face_px: self.rules.min_face_px, frame: view.size() };
-        let faces: Vec<_> = faces.collect();
         let all = if self.scenes_for.is_empty() { Vec::new() } else { faces.clone() };
         let sorted = watch.queue.sort(at, faces, aim);
         watch.searched(at, !sorted.near.is_empty());
         let Some(face) = watch.visits.follow(at, sorted.near) else {
-            if let Some((why, width)) = sorted.aside {
-                seen.aside(at, why);
-                tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
+            match sorted.aside {
+                Some((why, width)) => {
+                    seen.aside(at, why);
+                    tracing::debug!(camera = %feed.name, width, %why, "face: set aside");
+                }
+                None => drop(seen.count(|seen| &mut seen.no_face)),
             }
             feed.no_face(at);
             return Ok(());
@@ -364,6 +366,9 @@ impl VisionPool {
             face: cut_out,
         };
         let flaw = look.quality.flaw;
+        if let Some(flaw) = flaw {
+            seen.flaw(flaw);
+        }
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.count(|seen| &mut seen.poor);
             tracing::debug!(camera = %feed.name, ?flaw, "face: set aside for a better look");

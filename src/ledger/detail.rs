@@ -106,6 +106,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{source}: pictures come, no key frame for {lasted_s} s: set the key-frame interval to 1 to 2 s \
          in the camera's settings, and switch its smart codec (H.264+) and intra refresh off",
     ),
+    (
+        "camera_plain",
+        "{source} gives a picture of one grey: something may cover the lens (dirt, tape, a web), or a \
+         light blinds it",
+    ),
     ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
@@ -214,6 +219,13 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}; check username and password. The next try is in {wait_s:seconds}, because many \
          brokers lock a user after a few wrong passwords. A changed password, or a restart of the daemon, \
          is tried at once ({records:record})",
+    ),
+    (
+        "liveness_fallback",
+        "{low} of {visits} visits of an hour were not judged, so the guard is not asked, and a photo of a \
+         worker passes. Look who stands there, at the light and at the lens; exempt the workers on whom \
+         the model errs; or measure for a week with liveness = \"watch\". The guard is asked again when \
+         an hour was better, or after a restart of the daemon",
     ),
     ("next_came", "the next person was let through before it was known whether this one walked"),
     ("no_answer", "the turnstile gave no answer"),

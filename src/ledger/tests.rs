@@ -50,6 +50,11 @@ fn by(via: Via) -> Actor {
     Actor { uid: 1000, user: "admin".into(), via }
 }
 
+fn exemption(what: ExemptionWhat) -> Exemption {
+    let (name, reason) = ("刘峰".to_owned(), "three mornings with his own face".to_owned());
+    Exemption { worker: worker(), name, what, reason, by: by(Via::Socket) }
+}
+
 fn worker() -> WorkerId {
     "W001".parse().unwrap()
 }
@@ -494,6 +499,8 @@ fn one_of_each_kind() -> Vec<Entry> {
             Some("another person"),
         )
         .into(),
+        exemption(ExemptionWhat::Given).into(),
+        exemption(ExemptionWhat::Ended).into(),
     ];
     (0..)
         .zip(bodies)

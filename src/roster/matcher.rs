@@ -14,8 +14,20 @@
 //!
 //! No stranger of people 21 to 40 reaches 0.40. `docs/operate/accuracy.md` has more.
 //!
-//! The mean costs no time, because the cosines of the templates are summed. The plain loop takes 0.5 ms
-//! for 50,000 templates, half of what FAISS IndexFlatIP takes on the same machine (1.0 ms).
+//! The mean costs no time, because the cosines of the templates are summed.
+//!
+//! The loop is compiled twice on x86-64: for every CPU (SSE2), and for AVX2, which most CPUs have. The
+//! CPU decides at run time. Both give the same answers to the last bit, because neither fuses or
+//! reorders an addition. Times of one look on an AMD EPYC, three templates a worker, best of 200:
+//!
+//! | templates | plain | AVX2 | AVX-512 | only to read them |
+//! |---|---|---|---|---|
+//! | 1,000 | 0.008 ms | 0.005 ms | 0.005 ms | 0.002 ms |
+//! | 10,000 | 0.088 ms | 0.060 ms | 0.059 ms | 0.048 ms |
+//! | 50,000 | 0.63 ms | 0.47 ms | 0.69 ms | 0.51 ms |
+//!
+//! With AVX2 the memory is the limit, so AVX-512 has no version. On ARM the plain loop uses NEON, which
+//! every 64-bit ARM CPU has. FAISS IndexFlatIP takes 1.0 ms for 50,000 templates on this machine.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -32,19 +44,21 @@ pub struct Roster {
     workers: Vec<Arc<Worker>>,
     /// The templates in sequence, [`TEMPLATE_LEN`] numbers each.
     templates: Numbers,
-    /// For each template, the index of its worker in `workers`.
-    owners: Vec<u32>,
+    /// For each worker, the number of templates up to the worker's last one.
+    ends: Vec<u32>,
     /// The cards, by keyed hash, with the index of the worker.
     tokens: HashMap<[u8; 32], (u32, TokenKind)>,
     /// For each worker, the length of the sum of the templates.
     lengths: Vec<f32>,
+    /// Number of templates of workers that are not pending.
+    confirmed: usize,
     /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
 }
 
 impl std::fmt::Debug for Roster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (workers, templates) = (self.workers.len(), self.owners.len());
+        let (workers, templates) = (self.workers.len(), self.templates());
         write!(f, "Roster(version {}, {workers} workers, {templates} templates)", self.version)
     }
 }
@@ -83,7 +97,7 @@ impl Roster {
         let damaged = self.damaged;
         let mut roster = Roster { version, damaged, templates, ..Roster::default() };
         roster.workers.reserve_exact(self.workers.len() + 1);
-        roster.owners.reserve_exact(self.owners.len() + more);
+        roster.ends.reserve_exact(self.workers.len() + 1);
         roster.lengths.reserve_exact(self.workers.len() + 1);
         // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);
@@ -104,25 +118,24 @@ impl Roster {
         let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
         let tokens = worker.tokens.iter().map(|token| (token.lookup, (owner, token.kind)));
         self.tokens.extend(tokens);
+        let (first, confirmed) = (self.templates.len(), !worker.is_pending());
         self.workers.push(worker);
-        let first = self.templates.len();
         for template in templates {
             self.templates.extend_from_slice(template);
-            self.owners.push(owner);
         }
+        self.ends.push(u32::try_from(self.templates.len() / TEMPLATE_LEN).unwrap_or(u32::MAX));
         let own = self.templates.get(first..).unwrap_or_default().as_chunks::<TEMPLATE_LEN>().0;
+        self.confirmed += if confirmed { own.len() } else { 0 };
         let squared: f32 = own.iter().flat_map(|a| own.iter().map(|b| dot(a, b))).sum();
         self.lengths.push(squared.max(0.0).sqrt());
     }
 
     /// Returns each worker with its templates.
     fn each(&self) -> impl Iterator<Item = (&Arc<Worker>, &[f32])> {
-        // The owners are in the order of the workers.
-        let mut of_workers = self.owners.chunk_by(|a, b| a == b).peekable();
-        let mut templates = &self.templates[..];
-        (0..).zip(&self.workers).map(move |(owner, worker)| {
-            let own = of_workers.next_if(|of| of.first() == Some(&owner));
-            let own = templates.split_off(..own.map_or(0, <[u32]>::len) * TEMPLATE_LEN);
+        let (templates, mut begin) = (&self.templates[..], 0);
+        self.workers.iter().zip(&self.ends).map(move |(worker, end)| {
+            let end = *end as usize * TEMPLATE_LEN;
+            let own = templates.get(std::mem::replace(&mut begin, end)..end);
             (worker, own.unwrap_or_default())
         })
     }
@@ -196,23 +209,13 @@ impl Roster {
         among: impl Fn(&Worker) -> bool,
     ) -> Option<Match> {
         let face = face.as_slice().try_into().ok()?;
-        let mut first: Option<(&Arc<Worker>, f32)> = None;
-        let mut second: Option<f32> = None;
         let all = self.each().zip(&self.lengths).filter(|((worker, _), _)| among(worker));
-        for ((worker, own), length) in all {
-            let Some(score) = score(own, *length, face, share_of_mean) else { continue };
-            match first {
-                Some((_, top)) if score <= top => {
-                    second = Some(second.map_or(score, |second| second.max(score)));
-                }
-                _ => {
-                    second = first.map(|(_, top)| top);
-                    first = Some((worker, score));
-                }
-            }
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: this CPU has AVX2.
+            return unsafe { best_by_avx2(all, face, share_of_mean) };
         }
-        let (worker, score) = first?;
-        Some(Match { worker: worker.clone(), score, margin: second.map(|s| score - s) })
+        best_by_plain_loop(all, face, share_of_mean)
     }
 
     /// Returns the number of workers for whom this waits.
@@ -223,15 +226,53 @@ impl Roster {
 
     /// Returns the number of templates.
     pub fn templates(&self) -> usize {
-        self.owners.len()
+        self.templates.len() / TEMPLATE_LEN
     }
 
     /// Returns the number of templates of confirmed workers, from which the threshold follows. What
     /// comes from afar must not raise it.
     pub fn confirmed_templates(&self) -> usize {
-        let of = |owner: &&u32| self.workers.get(**owner as usize).is_some_and(|w| !w.is_pending());
-        self.owners.iter().filter(of).count()
+        self.confirmed
     }
+}
+
+/// A worker with its templates and the length of their sum.
+type Candidate<'r> = ((&'r Arc<Worker>, &'r [f32]), &'r f32);
+
+/// Does the same as [`best_by_plain_loop`], compiled for AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn best_by_avx2<'r>(
+    all: impl Iterator<Item = Candidate<'r>>,
+    face: &[f32; TEMPLATE_LEN],
+    share_of_mean: f32,
+) -> Option<Match> {
+    best_by_plain_loop(all, face, share_of_mean)
+}
+
+/// Returns the candidate with the highest score.
+#[inline(always)]
+fn best_by_plain_loop<'r>(
+    all: impl Iterator<Item = Candidate<'r>>,
+    face: &[f32; TEMPLATE_LEN],
+    share_of_mean: f32,
+) -> Option<Match> {
+    let mut first: Option<(&Arc<Worker>, f32)> = None;
+    let mut second: Option<f32> = None;
+    for ((worker, own), length) in all {
+        let Some(score) = score(own, *length, face, share_of_mean) else { continue };
+        match first {
+            Some((_, top)) if score <= top => {
+                second = Some(second.map_or(score, |second| second.max(score)));
+            }
+            _ => {
+                second = first.map(|(_, top)| top);
+                first = Some((worker, score));
+            }
+        }
+    }
+    let (worker, score) = first?;
+    Some(Match { worker: worker.clone(), score, margin: second.map(|s| score - s) })
 }
 
 /// Share of the mean template in a score; see the module.
@@ -243,6 +284,7 @@ const MIN_LENGTH: f32 = 1e-3;
 
 /// Returns a worker's score; `None` without templates. The sum of the cosines, divided by the length
 /// of the sum of the templates, is the cosine of the mean template.
+#[inline(always)]
 fn score(own: &[f32], length: f32, face: &[f32; TEMPLATE_LEN], share: f32) -> Option<f32> {
     let mut sum = 0.0;
     let cosines = own.as_chunks().0.iter().map(|template| dot(template, face));
@@ -257,6 +299,7 @@ fn nearest(own: &[f32], face: &[f32; TEMPLATE_LEN]) -> Option<f32> {
 }
 
 /// Returns the dot product, as eight partial sums that the compiler makes vector instructions of.
+#[inline(always)]
 fn dot(a: &[f32; TEMPLATE_LEN], b: &[f32; TEMPLATE_LEN]) -> f32 {
     let mut sums = [0.0_f32; 8];
     for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {

@@ -52,8 +52,8 @@ pub use matcher::{Match, Roster, SHARE_OF_MEAN};
 pub use numbers::{note_number, number_at};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, find, holder_of, identity, list,
-    load, load_one, must_exist, remove, set_state, update, version,
+    MOST_PENDING, MOST_WORKERS, Updated, count_templates, enroll, exempt, find, holder_of,
+    identity, is_exempt, list, load, load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 pub use stale::{confirmed, doubt, stale_since};
@@ -252,6 +252,9 @@ pub struct Worker {
     /// The consents by purpose, in the order of their words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consents: Vec<Consent>,
+    /// The reason for which the judgement on a living face sends this worker to no guard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness_exempt: Option<String>,
 }
 
 /// What came from afar and waits for a person at the site.
@@ -303,7 +306,18 @@ impl Worker {
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
         let (state_reason, waits, consents, tokens) = (None, None, Vec::new(), Vec::new());
-        Worker { person, terms, state, state_reason, templates: 0, waits, consents, tokens }
+        let (templates, liveness_exempt) = (0, None);
+        Worker {
+            person,
+            terms,
+            state,
+            state_reason,
+            templates,
+            waits,
+            consents,
+            tokens,
+            liveness_exempt,
+        }
     }
 
     /// Returns the consent to a purpose, in force or withdrawn. Returns `None` for a consent to the

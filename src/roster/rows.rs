@@ -182,7 +182,8 @@ pub(super) fn on_the_roster(
 /// log after the commit.
 pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let changed = tx.execute(
-        "UPDATE worker SET state = 'removed', held = NULL, pending = NULL, pending_from = NULL
+        "UPDATE worker SET state = 'removed', held = NULL, pending = NULL, pending_from = NULL,
+             liveness_exempt = NULL
          WHERE id = ?1 AND state <> 'removed'",
         [id.as_str()],
     )?;
@@ -213,6 +214,24 @@ pub fn set_state(
     raise_version(tx)
 }
 
+/// Exempts a worker from the guard's look for this reason, or ends the exemption. The caller appends
+/// the ledger's entry.
+pub fn exempt(
+    tx: &Transaction<'_>,
+    id: &WorkerId,
+    reason: Option<&str>,
+) -> Result<(), RosterError> {
+    let sql = "UPDATE worker SET liveness_exempt = ?2 WHERE id = ?1 AND state <> 'removed'";
+    on_the_roster(tx, tx.execute(sql, params![id.as_str(), reason])?, id)?;
+    raise_version(tx)
+}
+
+/// Returns whether a worker is exempt from the guard's look. In doubt, no.
+pub fn is_exempt(tx: &Transaction<'_>, id: &WorkerId) -> bool {
+    let sql = "SELECT liveness_exempt IS NOT NULL FROM worker WHERE id = ?1";
+    tx.query_row(sql, [id.as_str()], |row| row.get(0)).unwrap_or(false)
+}
+
 pub(super) fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
     set_version(tx, version(tx)?.saturating_add(1))
 }
@@ -236,7 +255,7 @@ const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_unti
         AS templates,
     (SELECT json_group_array(json_object('purpose', purpose, 'form', form, 'given_on', given_on,
         'withdrawn_on', withdrawn_on)) FROM consent WHERE worker = worker.id) AS consents,
-    pending, pending_from";
+    pending, pending_from, liveness_exempt";
 
 fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     let id: String = row.get(0)?;
@@ -268,6 +287,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         tokens: Vec::new(),
         consents: serde_json::from_str(&consents).map_err(no_consents)?,
         waits: waits.map(|what| Waits { what, from: from.unwrap_or_default() }),
+        liveness_exempt: row.get(17)?,
     })
 }
 

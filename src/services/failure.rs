@@ -26,6 +26,7 @@ words! {
         CameraLent = "camera_lent",
         Clock = "clock",
         ConsentWithdrawn = "consent_withdrawn",
+        Covered = "covered",
         Damaged = "damaged",
         Duplicate = "duplicate",
         DuplicateFace = "duplicate_face",
@@ -168,6 +169,7 @@ impl Failure {
             PhotoError::Poor { flaw: Flaw::TurnedAway } => Code::TurnedAway,
             PhotoError::Poor { flaw: Flaw::TooDark } => Code::TooDark,
             PhotoError::Poor { flaw: Flaw::TooBright } => Code::TooBright,
+            PhotoError::Poor { flaw: Flaw::Covered } => Code::Covered,
             PhotoError::Vision(_) => Code::Vision,
         };
         Failure::new(code, format!("{name}: {error}"))

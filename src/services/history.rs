@@ -13,7 +13,7 @@ use crate::{
     attendance::{EventRecord, Reckoned},
     ledger::{
         Amendment, Body, Card, Confirmation, ConsentChange, ConsentWhat, Enrolment, Erasure,
-        Removal, StateChange, Stored, commitment,
+        Exemption, Removal, StateChange, Stored, commitment,
     },
     roster::{Erased, Identity, OwnCard, Person, Purpose, State, Terms, WaitsWhat, starred},
 };
@@ -185,6 +185,9 @@ impl Past {
                 if let Some(number) = number {
                     changes.add("card_number", Value::Null, Value::text(number));
                 }
+            }
+            Body::Exemption(Exemption { what, .. }) => {
+                changes.add("liveness_exemption", Value::Null, Value::text(what));
             }
             Body::Erasure(Erasure { erased, .. }) => self.erased(*erased, &mut changes),
             Body::ConsentChange(consent) => self.consent(consent, &mut changes),

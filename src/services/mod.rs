@@ -12,6 +12,7 @@
 //! | `update` | updates workers; the new data of a worker (pure) |
 //! | `consent` | records consents that are given and withdrawn |
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
+//! | `exemption` | exempts workers from the guard's look at a living face |
 //! | `cards` | gives cards to workers, takes them back |
 //! | `codes` | makes codes in QR |
 //! | `history` | the changes in each entry on a worker (pure) |
@@ -50,6 +51,7 @@ mod deletion;
 mod dry_run;
 mod enrolment;
 mod evidence;
+mod exemption;
 mod export;
 mod faces;
 mod failure;
@@ -91,6 +93,7 @@ pub use self::{
     deletion::{Deletions, NotErased},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},
+    exemption::Exempt,
     export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},

@@ -174,6 +174,8 @@ pub(super) enum Refusal {
     RosterNotInDoubt,
     #[error("a state cannot be `removed`; use `gatehouse worker remove`")]
     RemovedAsState,
+    #[error("worker {id} is {}", if *.exempt { "exempt already" } else { "not exempt" })]
+    ExemptionKnown { id: WorkerId, exempt: bool },
     #[error("worker {id} is neither suspended nor barred")]
     NotHeld { id: WorkerId },
     #[error(
@@ -311,6 +313,7 @@ impl Refusal {
             Refusal::FaceWithdrawn { .. } => Code::ConsentWithdrawn,
             Refusal::NoPhoto => Code::NoPhoto,
             Refusal::NotHeld { .. }
+            | Refusal::ExemptionKnown { .. }
             | Refusal::NothingWaits { .. }
             | Refusal::RosterNotInDoubt
             | Refusal::ConsentKnown

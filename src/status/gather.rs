@@ -22,6 +22,7 @@ use crate::{
     alarms::PartState,
     clock::Monotonic,
     config::{Direction, Threshold},
+    gate::lane::LivenessShown,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     memory::locked,
     roster::WaitsWhat,
@@ -105,6 +106,11 @@ pub async fn gather(services: &Services) -> Status {
             templates: roster.templates(),
             pending: roster.waiting(WaitsWhat::Worker),
             faces_waiting: roster.waiting(WaitsWhat::Faces),
+            liveness_exempt: roster
+                .workers()
+                .iter()
+                .filter(|w| w.liveness_exempt.is_some())
+                .count(),
             version: roster.version(),
             threshold: (f64::from(in_force.cosine()) * 1e4).round() / 1e4,
             threshold_fixed: matches!(services.threshold, Threshold::Fixed(_)),
@@ -266,12 +272,15 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = troubles::replay_over(&camera.source, &state) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
-    if let Some(trouble) = troubles::black(camera) {
+    if let Some(trouble) = troubles::dark(camera) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
     let limit = attention.services.alarm_limits.undecided;
     let undecided = troubles::undecided(lane, camera, attention.now, limit);
     if let Some(trouble) = undecided.or_else(|| troubles::aside(camera, attention.now, limit)) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
+    if let Some(trouble) = troubles::fallback(lane, camera) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
     let seen = camera.seen.counts();
@@ -287,8 +296,15 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
         lent: camera.slot.lent(),
         state,
         seen,
-        liveness: lane.state.borrow().liveness[camera.direction.index()],
+        liveness: liveness(lane, camera),
     }
+}
+
+fn liveness(lane: &LanePanel, camera: &CameraPanel) -> Option<LivenessShown> {
+    let state = lane.state.borrow();
+    let shown = state.liveness[camera.direction.index()]?;
+    let fallback = state.fallback.is_some() && shown.guard.is_some();
+    Some(LivenessShown { fallback, ..shown })
 }
 
 fn upstreams(

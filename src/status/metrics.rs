@@ -40,6 +40,7 @@ const LANE: [Number<LaneStatus>; 16] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
+    ("asked_guard", "Visits of workers that went to the guard", |l| l.gate.asked_guard),
     ("unknown_faces", "Visits of unknown faces", |l| l.gate.counters.unknown_faces),
     ("stale", "Sightings that came too late for a decision", |l| l.gate.counters.stale),
     ("cards_busy", "Cards shown while a passage was under way", |l| l.gate.counters.cards_busy),
@@ -69,7 +70,7 @@ const READER: [Number<ReaderStatus>; 3] = [
     ("dropped", "Cards that the lane did not take in time", |r| r.dropped),
 ];
 
-const CAMERA: [Number<CameraStatus>; 21] = [
+const CAMERA: [Number<CameraStatus>; 28] = [
     ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
     ("frames", "Frames received", |c| c.state.frames),
     ("dropped", "Frames that a newer one replaced before they were analysed", |c| c.state.dropped),
@@ -81,6 +82,7 @@ const CAMERA: [Number<CameraStatus>; 21] = [
     ("overtaken", "Frames that a newer one replaced before they were searched", |c| {
         c.seen.overtaken
     }),
+    ("no_face", "Frames searched that had no face", |c| c.seen.no_face),
     ("faces", "Frames with a face large enough", |c| c.seen.faces),
     ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
     ("cut_off", "Frames whose faces the picture's edge cuts off", |c| c.seen.cut_off),
@@ -89,7 +91,13 @@ const CAMERA: [Number<CameraStatus>; 21] = [
     ("beside", "Frames with two faces side by side in the zone", |c| c.seen.beside),
     ("black", "Frames that were black", |c| c.seen.black),
     ("frozen", "Frames of a frozen picture", |c| c.seen.frozen),
+    ("plain", "Frames of one grey level", |c| c.seen.plain),
     ("poor", "Frames whose face was not used, to wait for a better one", |c| c.seen.poor),
+    ("blurred", "Frames whose face was blurred", |c| c.seen.blurred),
+    ("turned_away", "Frames whose face was turned away", |c| c.seen.turned_away),
+    ("too_dark", "Frames whose face was too dark", |c| c.seen.too_dark),
+    ("too_bright", "Frames whose face was too bright", |c| c.seen.too_bright),
+    ("covered", "Frames whose face had a mask or dark glasses", |c| c.seen.covered),
     ("settled", "Frames skipped because enough frames had agreed", |c| c.seen.settled),
     ("lane_full", "Sightings dropped because the lane was too busy", |c| c.seen.lane_full),
     ("failed", "Frames on which a model failed", |c| c.seen.failed),
@@ -163,6 +171,11 @@ impl Collector for Shown {
                 "roster_faces_waiting",
                 "Confirmed workers for whom new faces from afar wait",
                 count(roster.faces_waiting),
+            ),
+            (
+                "roster_liveness_exempt",
+                "Workers exempt from the guard's look",
+                count(roster.liveness_exempt),
             ),
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
@@ -316,6 +329,10 @@ impl Page<'_> {
         });
         let connected = cameras.clone().map(|(labels, c)| (labels, yes(c.state.connected)));
         self.each("camera_connected", "The camera is open", connected)?;
+        let liveness = cameras.clone().filter_map(|(labels, c)| Some((labels, c.liveness?)));
+        let guards = liveness.filter(|(_, shown)| shown.guard.is_some());
+        let fallback = guards.map(|(labels, shown)| (labels, yes(shown.fallback)));
+        self.each("camera_liveness_fallback", "Its entry asks no guard for now", fallback)?;
         self.counters("camera", &CAMERA, cameras)
     }
 

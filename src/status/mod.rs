@@ -149,6 +149,9 @@ pub struct RosterStatus {
     /// Number of confirmed workers for whom new faces from afar wait.
     #[serde(default)]
     pub faces_waiting: usize,
+    /// Number of workers who are exempt from the guard's look at a living face.
+    #[serde(default)]
+    pub liveness_exempt: usize,
     pub version: u64,
     /// The match threshold in force.
     #[serde(default)]

@@ -11,6 +11,7 @@ use crate::{
     clock::{Monotonic, Stamp},
     config::{AlarmLimits, Direction},
     gate::{
+        guarding::Fallback,
         lane::GLITCH_WINDOW,
         vision_pool::{Aside, Blind, Showing},
     },
@@ -54,6 +55,8 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
             looks.push(PartState::new(AlarmWhat::Camera, camera_name(lane, panel), found));
             let found = undecided(lane, panel, now, services.alarm_limits.undecided);
             looks.push(PartState::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
+            let found = fallback(lane, panel);
+            looks.push(PartState::new(AlarmWhat::Liveness, camera_name(lane, panel), found));
         }
         for panel in &lane.readers {
             let found = reader(&panel.state.borrow());
@@ -155,10 +158,11 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     silent.or_else(|| blind(panel, Blind::Frozen, "camera_frozen"))
 }
 
-/// Returns a trouble if the camera's picture has been black for long. It is no alarm, because it may
-/// be night.
-pub(super) fn black(panel: &CameraPanel) -> Option<Trouble> {
-    blind(panel, Blind::Black, "camera_black")
+/// Returns a trouble if the camera's picture has been black, or of one grey, for long. It is no alarm,
+/// because it may be night.
+pub(super) fn dark(panel: &CameraPanel) -> Option<Trouble> {
+    let black = blind(panel, Blind::Black, "camera_black");
+    black.or_else(|| blind(panel, Blind::Plain, "camera_plain"))
 }
 
 fn blind(panel: &CameraPanel, why: Blind, code: &'static str) -> Option<Trouble> {
@@ -196,6 +200,15 @@ pub(super) fn undecided(
             .with("lasted_s", now.since(since).as_secs()),
         count: None,
     })
+}
+
+/// Returns a trouble if the entry asks no guard, because too many visits were not judged.
+pub(super) fn fallback(lane: &LanePanel, camera: &CameraPanel) -> Option<Trouble> {
+    let fallback = lane.state.borrow().fallback;
+    let Fallback { since, low, visits } =
+        fallback.filter(|_| camera.direction == Direction::Entry)?;
+    let detail = Detail::new("liveness_fallback").with("low", u64::from(low));
+    Some(Trouble { since, detail: detail.with("visits", u64::from(visits)), count: None })
 }
 
 /// Returns a trouble if the camera has seen only faces that were set aside for `limit`. It is no

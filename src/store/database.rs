@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
     include_str!("migrations/0011.sql"),
+    include_str!("migrations/0012.sql"),
 ];
 /// All migrations together, for tests of single tables.
 #[cfg(test)]
@@ -40,7 +41,8 @@ pub const SCHEMA: &str = concat!(
     include_str!("migrations/0008.sql"),
     include_str!("migrations/0009.sql"),
     include_str!("migrations/0010.sql"),
-    include_str!("migrations/0011.sql")
+    include_str!("migrations/0011.sql"),
+    include_str!("migrations/0012.sql")
 );
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;

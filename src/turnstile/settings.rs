@@ -132,6 +132,11 @@ pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'stat
     fn place(&self) -> Option<(&SerialLine, u8)> {
         None
     }
+
+    /// Returns whether a guard's button releases the arm in this direction.
+    fn has_button(&self, _direction: Direction) -> bool {
+        false
+    }
 }
 
 /// Keys of turnstiles that stand in `[[lane]]` itself.

@@ -26,6 +26,17 @@ impl Rect {
         let ((x, w), (y, h)) = (span(self.x, self.w, width), span(self.y, self.h, height));
         [(x, y), (w, h)]
     }
+
+    /// Returns the corner and the side of the square around it, `times` as large as the longer side
+    /// and shifted into a picture of this width and height.
+    pub(super) fn square(&self, times: f32, (width, height): (u32, u32)) -> ((u32, u32), u32) {
+        let side = ((self.w.max(self.h) * times) as u32).clamp(1, width.min(height).max(1));
+        let from = |middle: f32, limit: u32| {
+            // `as` saturates.
+            ((middle - side as f32 / 2.0).max(0.0) as u32).min(limit.saturating_sub(side))
+        };
+        ((from(self.x + self.w / 2.0, width), from(self.y + self.h / 2.0, height)), side)
+    }
 }
 
 /// A face that was found. Box and landmarks are finite, in pixels of the

@@ -81,6 +81,29 @@ pub(super) fn decode_whole(picture: &[u8], most: u64, scale: Scale) -> Result<Jp
     pixels(begin(outline::unpadded(picture).chain(EOI), most, true)?, scale, true)
 }
 
+/// Decodes the part of a picture from `from` with `size`, both in pixels of the result, as it is stored.
+/// Nothing below the part is decoded. Unwinds as [`decode`] does.
+pub(super) fn decode_part(
+    bytes: &[u8],
+    most: u64,
+    scale: Scale,
+    [(left, top), (width, height)]: [(u32, u32); 2],
+) -> Result<Vec<u8>, DecodeError> {
+    let (mut source, _) = begin(bytes, most, false)?;
+    source.scale(8 / scale as u8);
+    let mut pixels = source.to_colorspace(ColorSpace::JCS_RGB).map_err(damaged)?;
+    let mut row = vec![0; 3 * pixels.width()];
+    let columns = 3 * left as usize..3 * (left + width) as usize;
+    let mut rgb = Vec::with_capacity(columns.len() * height as usize);
+    for y in 0..top + height {
+        pixels.read_scanlines_into(&mut row).map_err(damaged)?;
+        if y >= top {
+            rgb.extend_from_slice(row.get(columns.clone()).unwrap_or_default());
+        }
+    }
+    Ok(rgb)
+}
+
 fn pixels<R: BufRead>(
     (mut source, header): (Decompress<R>, Header),
     scale: Scale,

@@ -20,6 +20,7 @@
 //! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
+//! | `layers` | the layers of a network that tract computes slowly, as our own |
 //! | `plans` | the detector's network prepared for each picture size |
 //! | `scale` | a picture at the detector's size |
 //! | `detect` | where the faces are (YuNet) |
@@ -46,6 +47,7 @@ mod face;
 mod format;
 mod image;
 mod jpeg;
+mod layers;
 mod liveness;
 mod models;
 mod motion;
@@ -115,7 +117,7 @@ impl Vision {
         let vision = Vision::load(models)?;
         match liveness {
             Liveness::Off => Ok(vision),
-            Liveness::Watch => vision.with_liveness(&models.liveness),
+            Liveness::Watch | Liveness::Guard => vision.with_liveness(&models.liveness),
         }
     }
 
@@ -138,7 +140,7 @@ impl Vision {
     ///
     /// The picture is searched at a size where its longer side is
     /// `longest_side` pixels ([`LONGEST_SIDE_MIN`] to [`LONGEST_SIDE_MAX`]).
-    /// Faces must be some 10 to 300 pixels wide at that size. 320 is fast, and
+    /// Faces must be some 10 to 300 pixels wide at that size. 416 is fast, and
     /// enough for a person before a gate. The time grows with the area. The
     /// first picture of a new shape takes longer.
     pub fn detect(&self, image: &Image, longest_side: u32) -> Result<Vec<Face>, VisionError> {

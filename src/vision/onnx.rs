@@ -7,8 +7,7 @@
 //! constants, so the nodes are carried out once during loading. tract gets a
 //! network with plain f32 weights.
 //!
-//! tract makes three slow nodes of a `PRelu`, which took half of the embedder's
-//! time. Loading therefore also replaces each `PRelu` with faster nodes.
+//! Some layers are computed by operations of our own: see [`layers`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,6 +19,9 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::tract_ndarray::{ArrayD, Axis};
 use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
+use tract_onnx::tract_hir::ops::expandable::expand;
+
+use super::layers::{self, PRelu};
 use tract_onnx::tract_core::ops::change_axes::compute_shape_with_tf_rules;
 
 /// The reason why a model's bytes do not make a network.
@@ -46,12 +48,14 @@ pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
     drop(bytes);
     let graph = proto.graph.as_mut().ok_or(OnnxError::NoGraph)?;
     fold(graph)?;
-    replace_prelus(graph)?;
+    mark_prelus(graph);
     network(&proto)
 }
 
 fn network(proto: &ModelProto) -> Result<InferenceModel, OnnxError> {
-    tract_onnx::onnx()
+    let mut reader = tract_onnx::onnx();
+    reader.op_register.insert(OUR_PRELU, |_, _| Ok((expand(PRelu), Vec::new())));
+    reader
         // The files give the shapes for one input size, and we use others.
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
@@ -66,7 +70,9 @@ pub(super) fn ready(
     height: usize,
 ) -> TractResult<Arc<TypedRunnableModel>> {
     let shape = f32::fact([1, 3, height, width]);
-    network.with_input_fact(0, shape.into())?.into_optimized()?.into_runnable()
+    let mut model = network.with_input_fact(0, shape.into())?.into_typed()?.into_decluttered()?;
+    layers::replace(&mut model)?;
+    model.into_optimized()?.into_runnable()
 }
 
 /// Replaces each block-quantised weight by its f32 values, in place, and
@@ -227,51 +233,20 @@ fn dequantised(
     Ok(float_tensor(name, dims, &floats))
 }
 
-/// Replaces each `PRelu` with constant slopes a: x where x > 0, else a x.
-/// <https://onnx.ai/onnx/operators/onnx__PRelu.html>
-///
-/// Where all slopes are at most 1, the larger of x and a x is the same value.
-/// Otherwise the sum a x + (1 - a) max(x, 0) is.
-fn replace_prelus(graph: &mut GraphProto) -> Result<(), OnnxError> {
-    for node in std::mem::take(&mut graph.node) {
-        let Some(slopes) = slopes(&node, &graph.initializer) else {
-            graph.node.push(node);
-            continue;
-        };
-        let values = array::<f32>(slopes, &slopes.name)?;
-        let (x, a, y) = (&*node.input[0], &*slopes.name, &*node.output[0]);
-        let [scaled, positive, rest, added] =
-            ["scaled", "positive", "rest", "added"].map(|part| format!("{y}/{part}"));
-        graph.node.push(operation("Mul", &[x, a], &scaled));
-        if values.iter().all(|slope| *slope <= 1.0) {
-            graph.node.push(operation("Max", &[x, &scaled], y));
-            continue;
-        }
-        let rests = values.mapv(|slope| 1.0 - slope);
-        let rests = float_tensor(&rest, slopes.dims.clone(), &rests);
-        graph.initializer.push(rests);
-        graph.node.push(operation("Relu", &[x], &positive));
-        graph.node.push(operation("Mul", &[&positive, &rest], &added));
-        graph.node.push(operation("Add", &[&scaled, &added], y));
-    }
-    Ok(())
-}
+/// The type of the nodes that [`PRelu`] computes.
+const OUR_PRELU: &str = "gatehouse.PRelu";
 
-/// Returns the constant slopes of a `PRelu`; `None` for another node.
-fn slopes<'w>(node: &NodeProto, weights: &'w [TensorProto]) -> Option<&'w TensorProto> {
-    let ("PRelu", [_, slopes], [_]) = (node.op_type.as_str(), &*node.input, &*node.output) else {
-        return None;
+/// Lets our layer compute each `PRelu` with constant slopes, one for each channel or one for all.
+fn mark_prelus(graph: &mut GraphProto) {
+    let is_ours = |tensor: &&TensorProto| {
+        let of_channels = matches!(&*tensor.dims, [1] | [_, 1, 1] | [1, _, 1, 1]);
+        of_channels && tensor.data_type == DataType::Float as i32
     };
-    let float = DataType::Float as i32;
-    weights.iter().find(|tensor| tensor.name == *slopes && tensor.data_type == float)
-}
-
-fn operation(op: &str, input: &[&str], output: &str) -> NodeProto {
-    NodeProto {
-        op_type: op.to_owned(),
-        input: input.iter().map(|name| (*name).to_owned()).collect(),
-        output: vec![output.to_owned()],
-        ..NodeProto::default()
+    let constants = graph.initializer.iter().filter(is_ours).map(|tensor| &*tensor.name);
+    let constants: HashSet<&str> = constants.collect();
+    let prelus = graph.node.iter_mut().filter(|node| node.op_type == "PRelu");
+    for node in prelus.filter(|node| node.input.get(1).is_some_and(|a| constants.contains(&**a))) {
+        node.op_type = OUR_PRELU.to_owned();
     }
 }
 

@@ -7,6 +7,8 @@
 //! a template whose cosine with ours is 0.99. Our method gives OpenCV's
 //! figures. The resizing crates offer no exact area average.
 
+use multiversion::multiversion;
+
 use super::image::Image;
 
 /// For each pixel along one side of the result: its first source pixel, and the
@@ -54,9 +56,17 @@ fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
 ///
 /// Values are rounded to whole numbers, as an 8-bit picture would hold them.
 pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl FnMut(&[f32])) {
+    let stride = 3 * image.width() as usize;
+    if (width, height) == (image.width(), image.height()) {
+        let mut result = vec![0.0f32; stride];
+        for source in image.rgb().chunks_exact(stride) {
+            result.iter_mut().zip(source).for_each(|(to, from)| *to = f32::from(*from));
+            row(&result);
+        }
+        return;
+    }
     let across = Axis::new(image.width(), width);
     let down = Axis::new(image.height(), height);
-    let stride = 3 * image.width() as usize;
     // Columns are summed first. These sums run along whole rows, which the
     // compiler turns into vector instructions.
     let mut column_sums = vec![0.0f32; stride];
@@ -65,9 +75,7 @@ pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl 
         column_sums.fill(0.0);
         let rows = image.rgb().chunks_exact(stride).skip(*first);
         for (source, weight) in rows.zip(weights) {
-            for (sum, value) in column_sums.iter_mut().zip(source) {
-                *sum += weight * f32::from(*value);
-            }
+            add_row(&mut column_sums, source, *weight);
         }
         let (pixels, _) = column_sums.as_chunks::<3>();
         let targets = result.as_chunks_mut::<3>().0.iter_mut();
@@ -78,9 +86,17 @@ pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl 
                     *sum += weight * value;
                 }
             }
-            *target = colour.map(f32::round);
+            // Rounds halves upwards, as there is nothing below 0. `f32::round` calls a function.
+            *target = colour.map(|value| (value + 0.5).trunc());
         }
         row(&result);
+    }
+}
+
+#[multiversion(targets("x86_64+avx2", "x86_64+avx"))]
+fn add_row(sums: &mut [f32], row: &[u8], weight: f32) {
+    for (sum, value) in sums.iter_mut().zip(row) {
+        *sum += weight * f32::from(*value);
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use image::metadata::Orientation;
+
 use super::Vision;
 use super::align::{self, Aligned};
 use super::decode::{JPEG_MAGIC, decode_frame, guarded, jpeg_pixels};
@@ -33,7 +35,8 @@ pub struct View<'a> {
 
 #[derive(Debug)]
 enum Pixels<'a> {
-    Jpeg(&'a [u8]),
+    /// Whether it is stored upright, too.
+    Jpeg(&'a [u8], bool),
     Raw(&'a Yuv),
     /// A PNG. No camera sends one, but recordings hold them.
     Whole(Image),
@@ -78,7 +81,8 @@ impl<'a> View<'a> {
                 if jpeg::is_on_its_side(header.orientation) {
                     std::mem::swap(&mut width, &mut height);
                 }
-                Ok(View { pixels: Pixels::Jpeg(bytes), width, height })
+                let upright = header.orientation == Orientation::NoTransforms;
+                Ok(View { pixels: Pixels::Jpeg(bytes, upright), width, height })
             }
             Picture::Encoded(bytes) => {
                 let image = decode_frame(bytes)?;
@@ -100,7 +104,7 @@ impl<'a> View<'a> {
     /// Returns the thumbnail, for [`Motion`](super::Motion).
     pub fn luma(&self) -> Result<Luma, DecodeError> {
         let (width, height, values) = match &self.pixels {
-            Pixels::Jpeg(bytes) => guarded("JPEG", || jpeg::thumbnail(bytes, MAX_FRAME_PIXELS))?,
+            Pixels::Jpeg(bytes, _) => guarded("JPEG", || jpeg::thumbnail(bytes, MAX_FRAME_PIXELS))?,
             Pixels::Raw(yuv) => raw::thumbnail(yuv),
             Pixels::Whole(image) => {
                 let step = Scale::Eighth.step();
@@ -133,20 +137,54 @@ impl<'a> View<'a> {
         if searched.step <= scale.step() {
             return Ok(searched);
         }
+        // The 112 x 112 extend beyond the box by less than the size of the box.
+        match self.part(face.bbox.around(3.0, self.size()), scale)? {
+            Some(part) => Ok(part),
+            None => self.whole_at(scale),
+        }
+    }
+
+    /// Returns a square around a face (in pixels of the frame), in which to search the face again a
+    /// moment later, and which serves as [`for_face`](Self::for_face) for it. `None` where a part of
+    /// the frame is not cheaper than the frame.
+    pub fn around(&self, face: &Face) -> Result<Option<Reduced<'_>>, DecodeError> {
+        let (from, side) = face.bbox.square(3.0, self.size());
+        // The face may come nearer. It is not smaller than this in the picture for the embedder.
+        self.part([from, (side, side)], Scale::keeping(face.bbox.w / 2.0, FACE_PX / 2.0))
+    }
+
+    /// Returns a part of the frame; `None` where its pixels cannot be decoded apart.
+    fn part(
+        &self,
+        [(left, top), (width, height)]: [(u32, u32); 2],
+        scale: Scale,
+    ) -> Result<Option<Reduced<'_>>, DecodeError> {
+        let step = scale.step();
         match &self.pixels {
             Pixels::Raw(yuv) => {
-                // The 112 x 112 extend beyond the box by less than the size of the box.
-                let [(left, top), size] = face.bbox.around(3.0, self.size());
-                let image = raw::part(yuv, (left, top), size, scale)?;
-                Ok(Reduced { image: Cow::Owned(image), step: scale.step(), left, top })
+                let image = raw::part(yuv, (left, top), (width, height), scale)?;
+                Ok(Some(Reduced { image: Cow::Owned(image), step, left, top }))
             }
-            _ => self.whole_at(scale),
+            Pixels::Jpeg(bytes, true) => {
+                // In pixels of the result, from the one in which the part begins.
+                let from = (left / step, top / step);
+                let size = (
+                    (left + width).div_ceil(step) - from.0,
+                    (top + height).div_ceil(step) - from.1,
+                );
+                let rgb = guarded("JPEG", || {
+                    jpeg::decode_part(bytes, MAX_FRAME_PIXELS, scale, [from, size])
+                })?;
+                let image = Cow::Owned(Image::from_rgb(size.0, size.1, rgb)?);
+                Ok(Some(Reduced { image, step, left: from.0 * step, top: from.1 * step }))
+            }
+            Pixels::Jpeg(_, false) | Pixels::Whole(_) => Ok(None),
         }
     }
 
     fn whole_at(&self, scale: Scale) -> Result<Reduced<'_>, DecodeError> {
         let (image, step) = match &self.pixels {
-            Pixels::Jpeg(bytes) => {
+            Pixels::Jpeg(bytes, _) => {
                 let image = guarded("JPEG", || jpeg_pixels(bytes, MAX_FRAME_PIXELS, scale))?;
                 (Cow::Owned(image), scale.step())
             }

@@ -105,6 +105,36 @@ fn a_set_of_faces_is_measured_with_intervals_and_what_it_is_too_small_for_is_sai
 }
 
 #[test]
+fn one_person_in_the_folders_of_two_is_named_because_it_spoils_the_rates() {
+    let set = set(&[1, 2, 3, 4], 3);
+    let (code, out, err) = evaluate(set.path(), &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["same_photo"], serde_json::json!([]));
+    assert_eq!(report["identification"][0]["at_gate"]["fpir"], 0.0, "{report:#}");
+
+    // The same bytes, and the same picture compressed again.
+    fs::copy(set.path().join("s1/2.jpg"), set.path().join("s3/copy.jpg")).unwrap();
+    let again = image::open(set.path().join("s2/1.jpg")).unwrap();
+    let mut jpeg = Vec::new();
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 80);
+    again.write_with_encoder(encoder).unwrap();
+    write(set.path(), "s4/again.jpg", &jpeg);
+    let (code, out, err) = evaluate(set.path(), &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let pairs = report["same_photo"].as_array().unwrap();
+    for pair in [["s1/2.jpg", "s3/copy.jpg"], ["s2/1.jpg", "s4/again.jpg"]] {
+        assert!(pairs.contains(&serde_json::json!(pair)), "{pair:?}: {pairs:?}");
+    }
+    assert_eq!(pairs.len(), 2, "{pairs:?}");
+    let (_, table, _) = evaluate(set.path(), &[]);
+    for text in ["WARNING", "2 pairs", "s1/2.jpg and s3/copy.jpg", "s2/1.jpg and s4/again.jpg"] {
+        assert!(table.contains(text), "{text}: {table}");
+    }
+}
+
+#[test]
 fn a_folder_that_is_no_set_of_people_is_refused_with_its_form() {
     let refused = |dir: &Path, more: &[&str], with: &str| {
         let (code, out, err) = evaluate(dir, more);

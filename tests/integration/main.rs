@@ -43,6 +43,7 @@ mod evidence;
 mod evidence_cuts;
 mod face_terminal;
 mod gate;
+mod guard;
 mod guard_button;
 mod hostile_camera;
 mod import;

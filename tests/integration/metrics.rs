@@ -118,7 +118,7 @@ fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
     assert_counted(&metrics, "turnstile", north, [&a, &b], names);
     let [a, b] = both(&|s| s["lanes"][0]["cameras"][0].clone());
     let names = "errors frames dropped skipped analysed undecodable too_large unchanged \
-                 overtaken faces too_small cut_off outside fixed beside black frozen poor settled lane_full failed";
+                 overtaken no_face faces too_small cut_off outside fixed beside black frozen plain poor blurred turned_away too_dark too_bright covered settled lane_full failed";
     assert_counted(&metrics, "camera", "{direction=\"entry\",lane=\"north\"}", [&a, &b], names);
     let [a, b] = both(&|s| s["upstreams"][0].clone());
     let names = "connects published acknowledged";

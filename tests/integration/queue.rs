@@ -117,4 +117,15 @@ fn the_person_who_aims_a_camera_sees_the_zone_and_no_face() {
     assert_eq!((picture.width(), picture.height()), (640, 360));
     gate.site.gatehouse(&watch).refused("cannot be created: choose another file");
     gate.site.gatehouse(&["lane", "watch", "south", "--picture", "x.jpg"]).refused("no lane");
+    let saved_as = |name: &str| {
+        let file = gate.site.path(name);
+        gate.site.gatehouse(&["lane", "watch", "north", "--picture", file.to_str().unwrap()])
+    };
+    saved_as("north.png").refused("choose a name that ends in .jpg");
+    saved_as("no folder/north.jpg").refused("cannot be created");
+    drop(gate.camera);
+    let down = |s: &Value| s["lanes"][0]["cameras"][0]["connected"] == false;
+    gate.site.status_when("the camera to be gone", down);
+    saved_as("north2.jpg").refused("the camera");
+    assert!(!gate.site.path("north2.jpg").exists());
 }

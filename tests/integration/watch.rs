@@ -105,3 +105,25 @@ fn watchers_leave_connections_for_others_and_free_their_place_when_they_end() {
         Some(())
     });
 }
+
+#[test]
+fn the_guard_who_watches_a_lane_sees_which_worker_was_not_judged() {
+    let site = Site::prepare();
+    // No face is above this threshold.
+    site.configure(|c| {
+        c.set("recognition", "liveness", "guard").set("recognition", "liveness_threshold", 1.0)
+    });
+    let gate = Gate::at(site, &[]);
+    let file = photo_path("person_b_2.jpg");
+    let enrolled = gate.site.enroll("W001", "刘峰", "522201199003074411", &file);
+    assert_eq!(enrolled.code, 0, "{enrolled:?}");
+    let mut watcher = Watcher::start(&gate.site);
+    gate.camera.show(photo("person_b_1.jpg"));
+    let asks = watcher.until(|seen| seen["what"] == "asks_guard");
+    assert_eq!((&asks["direction"], &asks["worker"]), (&json!("entry"), &json!("W001")), "{asks}");
+    let denial = watcher.until(|seen| seen["what"] == "denial");
+    assert_eq!(denial["reason"], "not_judged", "{denial}");
+    let taken = |seen: &Value| seen["taken"] == "not judged: the guard decides";
+    watcher.until(|seen| seen["what"] == "look" && taken(seen));
+    assert!(watcher.seen.iter().all(|seen| seen["what"] != "grant"), "{:#?}", watcher.seen);
+}

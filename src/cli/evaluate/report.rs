@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::{super::table, Unusable};
+use super::{super::table, NAMED, Unusable};
 use crate::{
     evaluate::{At, AtGate, Counts, Identification, Lacks, Measured, Verification},
     words::counted,
@@ -20,6 +20,8 @@ pub(super) struct Report {
     not_seen: BTreeMap<&'static str, usize>,
     not_enrolled: BTreeMap<&'static str, usize>,
     unusable: Vec<Photo>,
+    /// Each photo that is like one in another person's folder: the same photo, or the same person.
+    same_photo: Vec<[String; 2]>,
     verification: OneToOne,
     identification: Vec<OneToMany>,
 }
@@ -150,6 +152,7 @@ impl Report {
     pub(super) fn new(
         counts: Counts,
         unusable: &[Unusable],
+        same_photo: Vec<[String; 2]>,
         verification: &Verification,
         identification: &[Identification],
     ) -> Report {
@@ -172,6 +175,7 @@ impl Report {
             not_seen,
             not_enrolled: by(&|photo| photo.not_enrolled),
             unusable: unusable.iter().map(photo).collect(),
+            same_photo,
             verification: verification.into(),
             identification: identification.iter().map(Into::into).collect(),
         }
@@ -187,6 +191,7 @@ impl Report {
             counts.enrolled,
             counts.seen,
         );
+        text += &self.same_photos();
         text += &format!(
             "One photo against one photo (1:1): {} of one person, {} of two people\n\n",
             counted(verification.own_pairs, "pair"),
@@ -252,6 +257,28 @@ impl Report {
             return text + "needs four people, and two photos of each\n";
         }
         text + &table(&head, rows)
+    }
+}
+
+impl Report {
+    /// Returns the warning of photos that are in the folders of two people.
+    fn same_photos(&self) -> String {
+        let pairs = self.same_photo.len();
+        if pairs == 0 {
+            return String::new();
+        }
+        let mut text = format!(
+            "WARNING: in the folders of two people, the same photo or the same person ({}). Each counts \
+             as a stranger who is taken for a worker, so the rates are too high. Remove one of two:\n",
+            counted(pairs, "pair")
+        );
+        for [first, copy] in self.same_photo.iter().take(NAMED) {
+            text += &format!("  {first} and {copy}\n");
+        }
+        if pairs > NAMED {
+            text += &format!("  and {} more: see same_photo in --json\n", pairs - NAMED);
+        }
+        text + "\n"
     }
 }
 

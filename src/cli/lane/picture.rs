@@ -14,6 +14,12 @@ pub(super) async fn run(
     query: PictureQuery,
     file: &Path,
 ) -> anyhow::Result<ExitCode> {
+    let ends = file.extension().map(|ends| ends.to_ascii_lowercase());
+    anyhow::ensure!(
+        ends.is_none_or(|ends| ends == "jpg" || ends == "jpeg"),
+        "{}: the picture is a JPEG: choose a name that ends in .jpg",
+        file.display()
+    );
     let (mut jpeg, mut broken) = (Vec::new(), false);
     let mut client = context.client().await?;
     let each = |piece: Piece| match hex::decode(piece.hex) {

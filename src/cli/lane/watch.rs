@@ -134,6 +134,10 @@ fn words(happening: &Happening) -> String {
         Happening::Denial { direction, reason, worker } => {
             format!("{direction} denial: {}: {}", of(worker), reason.replace('_', " "))
         }
+        Happening::AsksGuard { direction, worker } => format!(
+            "{direction} NOT JUDGED: {worker}: look at the person. The guard's button opens, or a card, \
+             or `gatehouse lane release LANE --direction {direction} --worker {worker} --reason …`"
+        ),
         Happening::Outcome { passage, outcome, detail } => {
             let detail = detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
             let outcome = RecordOutcome::from(*outcome).word().replace('_', " ");

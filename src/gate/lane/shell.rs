@@ -7,10 +7,12 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Done, Happening, LaneTask, Request, usual};
 use crate::{
     clock::{Monotonic, Stamp},
+    config::Direction,
     failpoint,
     gate::{
         Refusal,
         claim::{ManualRelease, Presented},
+        guarding::Fallback,
         passage::{Action, Answered, DECISION_LIFE, Event, Machine},
     },
     ledger::{Actor, Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError, Via},
@@ -107,6 +109,7 @@ impl Shell<'_> {
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
         let suspects = self.machine.suspects();
+        self.fell_back();
         self.lane.state.send_if_modified(|state| {
             let before = (state.busy, state.counters, state.suspects);
             (state.busy, state.counters, state.suspects) = (busy, counters, suspects);
@@ -118,6 +121,24 @@ impl Shell<'_> {
             *before = passing;
             changed
         });
+    }
+
+    /// Shows whether the entry has fallen back to `watch`.
+    fn fell_back(&self) {
+        let (lane, fallback) = (&self.lane.name, self.machine.fallback());
+        let changed = self.lane.state.send_if_modified(|state| {
+            let changed = state.fallback.is_some() != fallback.is_some();
+            state.fallback = fallback;
+            changed
+        });
+        match fallback.filter(|_| changed) {
+            Some(Fallback { low, visits, .. }) => tracing::warn!(
+                %lane, low, visits,
+                "too many visits were not judged: the entry falls back to watch, and asks no guard"
+            ),
+            None if changed => tracing::info!(%lane, "the entry asks the guard again"),
+            None => {}
+        }
     }
 
     /// Logs the machine's result for a sighting or a claim.
@@ -166,6 +187,8 @@ impl Shell<'_> {
                 }
                 let photo_store = self.lane.photo_store.clone();
                 let judged = (self.lane.state.clone(), lane.clone());
+                // What the guard stops must not move the threshold.
+                let guards = self.lane.rules.guard.is_some();
                 let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
                     passage: passage.0,
                     worker: worker.as_str().to_owned(),
@@ -186,7 +209,11 @@ impl Shell<'_> {
                             roster::use_code(tx, code, stamp)?;
                         }
                         let (state, lane) = &judged;
-                        usual::add(tx, stamp, (state, lane), &body);
+                        if !(guards
+                            && matches!(&body, Body::Grant(g) if g.direction == Direction::Entry))
+                        {
+                            usual::add(tx, stamp, (state, lane), &body);
+                        }
                         decided(ledger, tx, stamp, body)
                     },
                 );
@@ -199,6 +226,15 @@ impl Shell<'_> {
                     tracing::info!(%lane, %direction, %reason, worker, score, "denial");
                 }
                 self.note(body)
+            }
+            Action::AskGuard { worker } => {
+                tracing::info!(
+                    %lane, %worker,
+                    "not judged: the guard's button, a card, or `gatehouse lane release {lane} \
+                     --direction entry --worker {worker} --reason …` opens"
+                );
+                self.lane.state.send_modify(|state| state.asked_guard += 1);
+                None
             }
             Action::Release(release) => self.release(release),
             Action::Close { passage, outcome, detail, flags } => {

@@ -87,6 +87,7 @@ impl Bench {
             photo_store::photo_store(store.clone(), &config, time.clone(), jiff::tz::TimeZone::UTC);
         let lane = LaneTask {
             rules: Rules {
+                guard: None,
                 require_training: false,
                 lane: name.into(),
                 cool_down: Duration::from_secs(5),

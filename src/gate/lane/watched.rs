@@ -72,6 +72,11 @@ pub enum Happening {
         reason: String,
         worker: Option<String>,
     },
+    /// The worker is recognised, and the guard decides whether a living person stands there.
+    AsksGuard {
+        direction: Direction,
+        worker: String,
+    },
     Outcome {
         passage: String,
         outcome: Outcome,
@@ -174,6 +179,9 @@ impl Happening {
                 reason: denial.reason.clone(),
                 worker: denial.person.as_ref().map(|person| person.id.to_string()),
             },
+            Action::AskGuard { worker } => {
+                Happening::AsksGuard { direction: Direction::Entry, worker: worker.to_string() }
+            }
             Action::Close { passage, outcome, detail, .. } => Happening::Outcome {
                 passage: passage.to_string(),
                 outcome: *outcome,

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use super::{Action, DECISION_LIFE, Machine, Others, Passage, State, Taken};
 use crate::{
     clock::Monotonic,
+    config::Direction,
     gate::{
         claim::{Claim, Presented},
+        guarding::Guarded,
         policy::{self, Reason},
     },
     ledger::{Denial, Grant, LaneMode, SeveralCards},
@@ -108,18 +110,54 @@ impl Machine {
         match decision {
             // A worker who stays has not walked yet, and may still walk late.
             Ok(worker) if self.in_grace_of(&worker.person.id, direction) => nothing(Taken::Busy),
-            // The outcome of the release before it comes first.
-            Ok(_) if self.in_grace() => {
-                self.next[direction as usize] = Some((claim, fresh));
-                (Taken::Busy, self.give_way(now))
-            }
-            Ok(worker) => self.grant(claim, &worker, fresh),
+            Ok(worker) => match self.guarded(now, &claim, &worker) {
+                Guarded::Waits => nothing(Taken::Judging),
+                Guarded::Asks { first } => self.ask_guard(now, claim, &worker, first),
+                // The outcome of the release before it comes first.
+                Guarded::Passes if self.in_grace() => {
+                    self.next[direction as usize] = Some((claim, fresh));
+                    (Taken::Busy, self.give_way(now))
+                }
+                Guarded::Passes => self.grant(now, claim, &worker, fresh),
+            },
             Err(_) if mode == LaneMode::Free => nothing(Taken::Free),
             Err(reason) => self.deny(now, claim, reason),
         }
     }
 
-    fn grant(&mut self, claim: Claim, worker: &Arc<Worker>, fresh: PassageId) -> Decided {
+    /// Decides on the living face of a claim. I15: no exit is denied. A lane that stands open asks no
+    /// guard.
+    fn guarded(&mut self, now: Monotonic, claim: &Claim, worker: &Arc<Worker>) -> Guarded {
+        if claim.direction == Direction::Exit || self.mode == LaneMode::Free {
+            return Guarded::Passes;
+        }
+        self.guarding.judge(now, claim, worker)
+    }
+
+    /// Leaves a visit to the guard: tells the guard, and records the denial.
+    fn ask_guard(
+        &mut self,
+        now: Monotonic,
+        claim: Claim,
+        worker: &Arc<Worker>,
+        first: bool,
+    ) -> Decided {
+        let worker = worker.person.id.clone();
+        let asks = first.then_some(Action::AskGuard { worker });
+        let (_, denies) = self.deny(now, claim, Reason::NotJudged);
+        (Taken::AsksGuard, asks.into_iter().chain(denies).collect())
+    }
+
+    fn grant(
+        &mut self,
+        now: Monotonic,
+        claim: Claim,
+        worker: &Arc<Worker>,
+        fresh: PassageId,
+    ) -> Decided {
+        if claim.direction == Direction::Entry {
+            self.guarding.granted(now, &claim);
+        }
         self.denied.granted(&claim);
         let person = worker.person.clone();
         let passage = Passage {

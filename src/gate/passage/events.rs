@@ -11,7 +11,7 @@ use crate::{
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
-    ledger::{Body, Detail, Flag, LaneMode, Outcome},
+    ledger::{Body, Detail, Flag, LaneMode, Outcome, Score},
     roster::{UsedCode, WorkerId},
     turnstile::{PassageId, Release, TurnstileEvent},
 };
@@ -25,6 +25,9 @@ pub struct Rules {
     /// A worker without safety training is denied entry.
     pub require_training: bool,
     pub faces: FaceRules,
+    /// The liveness score below which a visit at the entry goes to the guard; `None` where none
+    /// does.
+    pub guard: Option<Score>,
 }
 
 #[derive(Debug)]
@@ -74,6 +77,10 @@ pub enum Action {
     /// Record a denial.
     Deny {
         body: Body,
+    },
+    /// Tell the guard that a worker's visit was not judged to be a living person's.
+    AskGuard {
+        worker: WorkerId,
     },
     Release(Release),
     /// Commit the outcome and report [`Event::Closed`].

@@ -41,6 +41,9 @@ impl Machine {
         let ignores = !self.is_free() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
+        if let (Direction::Entry, Some(_)) = (sighting.direction, named) {
+            self.guarding.another(named);
+        }
         let place = (sighting.direction, Some(sighting.visit));
         let cools = named.is_some_and(|id| self.cooling.holds(now, id, place, at));
         // An exit is denied to no recognised worker, and a lane that stands open records each one.
@@ -53,7 +56,12 @@ impl Machine {
                 let claim = Claim { who: Err(Reason::SeveralFaces), photo: None, ..*claim };
                 self.decide(now, claim, fresh)
             }
-            Verdict::Agreed(claim) => self.decide(now, *claim, fresh),
+            Verdict::Agreed(claim) => {
+                if sighting.direction == Direction::Entry && claim.who.is_err() {
+                    self.guarding.another(None);
+                }
+                self.decide(now, *claim, fresh)
+            }
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),
             Verdict::Ignored => nothing(if !self.is_free() { Taken::Busy } else { Taken::Free }),

@@ -5,7 +5,7 @@ use crate::{
     clock::Monotonic,
     config::Direction,
     gate::{Refusal, claim::ManualRelease},
-    ledger::{Evidence, GuardRelease, LaneMode},
+    ledger::{Evidence, GuardRelease, LaneMode, Via},
     turnstile::PassageId,
 };
 
@@ -36,10 +36,17 @@ impl Machine {
             self.waits = Some((request, fresh));
             return self.give_way(now);
         }
+        // A guard's button names no worker. It is pressed for the worker for whom the guard is asked.
+        let pressed = request.by.via == Via::Button && request.direction == Direction::Entry;
+        let asked = self.guarding.asked(now).filter(|_| pressed);
+        let (person, evidence) = match asked {
+            Some((worker, evidence)) => (Some(worker.person.clone()), evidence.to_vec()),
+            None => (request.person, Vec::new()),
+        };
         let passage = Passage {
             id: fresh,
             direction: request.direction,
-            worker: request.person.as_ref().map(|p| p.id.clone()),
+            worker: person.as_ref().map(|p| p.id.clone()),
             visit: None,
             manual: true,
             released: false,
@@ -50,9 +57,9 @@ impl Machine {
             passage: fresh,
             lane: self.rules.lane.clone(),
             direction: request.direction,
-            person: request.person,
+            person,
             reason: request.reason,
-            evidence: vec![Evidence::Guard(request.by)],
+            evidence: [Evidence::Guard(request.by)].into_iter().chain(evidence).collect(),
             flags: Vec::new(),
         };
         vec![Action::Commit { passage: fresh, body: release.into(), photo: None, code: None }]

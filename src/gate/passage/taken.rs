@@ -28,6 +28,10 @@ pub enum Taken {
     TurningAway,
     /// Another face of like width is beside this one.
     Beside,
+    /// The worker is recognised, and the next look decides on the living face.
+    Judging,
+    /// The visit goes to the guard.
+    AsksGuard,
     /// It is too old for a decision.
     Stale,
 }
@@ -35,8 +39,8 @@ pub enum Taken {
 impl Taken {
     /// Returns whether the lane decided, or needs no decision.
     pub fn settled(self) -> bool {
-        use Taken::{Agreeing, Stale, TurningAway, Wavers};
-        !matches!(self, Wavers(_) | Agreeing { .. } | TurningAway | Stale)
+        use Taken::{Agreeing, Judging, Stale, TurningAway, Wavers};
+        !matches!(self, Wavers(_) | Agreeing { .. } | TurningAway | Judging | Stale)
     }
 }
 
@@ -61,6 +65,8 @@ impl fmt::Display for Taken {
                 f.write_str("nothing: a worker was recognised within the last second")
             }
             Taken::Beside => f.write_str("nothing yet: another face is beside this one"),
+            Taken::Judging => f.write_str("nothing yet: the face is not judged yet"),
+            Taken::AsksGuard => f.write_str("not judged: the guard decides"),
             Taken::Stale => write!(f, "nothing: older than {DECISION_LIFE:?}"),
         }
     }

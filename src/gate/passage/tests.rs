@@ -2,6 +2,7 @@
 
 mod beside;
 mod claims;
+mod guard;
 mod late;
 mod others;
 mod sensors;
@@ -32,6 +33,7 @@ const COOL_DOWN: Duration = Duration::from_secs(5);
 
 fn rules() -> Rules {
     Rules {
+        guard: None,
         lane: "north".into(),
         cool_down: COOL_DOWN,
         pass_within: Duration::from_secs(8),
@@ -271,6 +273,9 @@ impl World {
                     prop_assert!(self.mode != LaneMode::Free, "a tailgate in free mode");
                 }
                 Action::Answer { .. } | Action::Deny { .. } => {}
+                Action::AskGuard { .. } => {
+                    return Err(TestCaseError::fail("no guard is asked here"));
+                }
             }
         }
         Ok(())

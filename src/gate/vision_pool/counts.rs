@@ -8,7 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{CameraFeed, Lost, VisionPool, queue::Aside};
-use crate::{clock::Monotonic, vision::DecodeError};
+use crate::{
+    clock::Monotonic,
+    vision::{DecodeError, Flaw},
+};
 
 /// Maximum time between two frames with a face that belong together.
 const FACES_APART: Duration = Duration::from_secs(10);
@@ -34,6 +37,9 @@ pub enum Blind {
     Black,
     /// It is the same as all frames of the last half minute.
     Frozen,
+    /// It has one grey level: something covers the lens, or the light blinds the camera. It is
+    /// searched nevertheless.
+    Plain,
 }
 
 /// First and last of the latest frames with a face that belong together.
@@ -78,6 +84,8 @@ pub struct SeenCounts {
     pub unchanged: u64,
     /// Frames waiting for a search that a newer frame replaced.
     pub overtaken: u64,
+    /// Frames searched that had no face.
+    pub no_face: u64,
     /// Frames with a face large enough.
     pub faces: u64,
     /// Frames whose faces were all smaller than `min_face_px`.
@@ -94,9 +102,18 @@ pub struct SeenCounts {
     pub black: u64,
     /// Frames not searched because they were the same as all frames of the last half minute.
     pub frozen: u64,
+    /// Frames of one grey level.
+    pub plain: u64,
     /// Frames set aside because their face was blurred, turned away, too dark or too bright. If no
     /// better frame came, the best of them was used.
     pub poor: u64,
+    /// Frames whose face was blurred, whether it was used or not.
+    pub blurred: u64,
+    pub turned_away: u64,
+    pub too_dark: u64,
+    pub too_bright: u64,
+    /// Frames whose face had a mask or dark glasses.
+    pub covered: u64,
     /// Frames skipped because enough sightings of the same visit agreed.
     pub settled: u64,
     /// Sightings dropped because the lane's queue was full.
@@ -139,13 +156,25 @@ impl FrameCounts {
         counted.showing_aside = Some(Showing::again(counted.showing_aside, why, at));
     }
 
+    /// Counts a face with a flaw.
+    pub(super) fn flaw(&self, flaw: Flaw) {
+        self.count(|seen| match flaw {
+            Flaw::Blurred => &mut seen.blurred,
+            Flaw::TurnedAway => &mut seen.turned_away,
+            Flaw::TooDark => &mut seen.too_dark,
+            Flaw::TooBright => &mut seen.too_bright,
+            Flaw::Covered => &mut seen.covered,
+        });
+    }
+
     /// Records whether a frame shows anything, and counts it if it does not.
-    pub(super) fn shows(&self, at: Monotonic, blind: Option<Blind>) {
+    pub fn shows(&self, at: Monotonic, blind: Option<Blind>) {
         let mut counted = self.counted();
         match blind {
             None => {}
             Some(Blind::Black) => counted.counts.black += 1,
             Some(Blind::Frozen) => counted.counts.frozen += 1,
+            Some(Blind::Plain) => counted.counts.plain += 1,
         }
         counted.blind = blind.map(|why| Showing::again(counted.blind, why, at));
     }

@@ -1,7 +1,9 @@
 //! The vision workers, step by step on a clock that the test moves, with the real models.
 
+mod bad_input;
 mod queue;
 mod scenes;
+mod search;
 
 use std::{path::Path, sync::OnceLock};
 
@@ -104,6 +106,7 @@ fn gate(cameras: usize) -> Gate {
             min_face_px: 48.0,
             frames_to_agree: 2,
             liveness: Default::default(),
+            liveness_threshold: 0.5,
         },
         timezone: TimeZone::UTC,
         photos: true,

@@ -11,7 +11,7 @@ use super::{counts::Blind, queue::Queue, visit::Visits};
 use crate::{
     camera::Frame,
     clock::Monotonic,
-    vision::{Luma, Motion},
+    vision::{Face, Luma, Motion},
 };
 
 /// Interval between two glances at a camera, on average: 15 a second, also if it sends more frames.
@@ -27,6 +27,9 @@ const SEARCH_EVERY: Duration = Duration::from_secs(2);
 const FROZEN_AFTER: Duration = Duration::from_secs(30);
 /// Maximum grey level of a black picture. Video has 16 for black.
 const BLACK: u8 = 32;
+/// Maximum difference of a plain picture's grey levels, without the darkest and the lightest
+/// twentieth. A clock in the picture is smaller than that. An open lens has 50 and more.
+const PLAIN: u8 = 12;
 /// Interval between two searches of a settled visit.
 const SEARCH_SETTLED_EVERY: Duration = Duration::from_millis(200);
 
@@ -38,6 +41,10 @@ pub struct Watch {
     pub(super) queue: Queue,
     /// The latest thumbnail, and since when it is the same.
     thumbnail: Option<(Luma, Monotonic)>,
+    /// Why the latest frame shows nothing.
+    pub(super) blind: Option<Blind>,
+    /// The face of the latest search, if it searched the whole frame and found no other one.
+    pub(super) alone: Option<(Monotonic, Face)>,
     /// A frame that waits for a search.
     pub(super) waiting: Option<Frame>,
     /// Time of the next glance if glances were spaced evenly.
@@ -58,8 +65,8 @@ pub(super) enum Glance {
     Search,
     Unchanged,
     Settled,
-    /// The frame shows nothing.
-    Blind(Blind),
+    /// The frame is black or frozen.
+    Blind,
 }
 
 impl Watch {
@@ -71,8 +78,9 @@ impl Watch {
     pub(super) fn glance(&mut self, frame: Monotonic, luma: &Luma, frames_to_agree: u32) -> Glance {
         let lately = self.face.is_some_and(|at| frame.since(at) <= AFTER_A_FACE);
         let moves = self.motion.moves(luma, frame, !lately);
-        if let Some(blind) = self.blind(frame, luma) {
-            return Glance::Blind(blind);
+        self.blind = self.blind(frame, luma);
+        if matches!(self.blind, Some(Blind::Black | Blind::Frozen)) {
+            return Glance::Blind;
         }
         let since = self.searched.map(|at| frame.since(at));
         let settled = self.face_there && self.visits.settled(frames_to_agree);
@@ -90,8 +98,10 @@ impl Watch {
         let (_, since) = self.thumbnail.insert(same.unwrap_or_else(|| (luma.clone(), frame)));
         if luma.values.iter().all(|value| *value <= BLACK) {
             Some(Blind::Black)
+        } else if frame.since(*since) >= FROZEN_AFTER {
+            Some(Blind::Frozen)
         } else {
-            (frame.since(*since) >= FROZEN_AFTER).then_some(Blind::Frozen)
+            is_plain(luma).then_some(Blind::Plain)
         }
     }
 
@@ -123,6 +133,16 @@ impl Watch {
             self.face = self.face.max(Some(frame));
         }
     }
+}
+
+/// Returns whether a picture has one grey level.
+fn is_plain(luma: &Luma) -> bool {
+    let mut values = luma.values.clone();
+    let twentieth = values.len() / 20;
+    let Some(last) = values.len().checked_sub(1 + twentieth) else { return false };
+    let dark = *values.select_nth_unstable(twentieth).1;
+    let light = *values.select_nth_unstable(last).1;
+    light.saturating_sub(dark) <= PLAIN
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ words! {
         Ledger = "ledger",
         /// The roster is in doubt, because entries were lost.
         Roster = "roster",
+        /// An entry asks no guard, because too many visits were not judged.
+        Liveness = "liveness",
     }
 }
 

@@ -18,6 +18,7 @@ pub use self::{
     alarm::AlarmWhat,
     confirmation::ConfirmationResult,
     consent::ConsentWhat,
+    exemption::ExemptionWhat,
     gap::{GapWhy, SHORTEST_GAP},
     shutdown::ShutdownWhy,
 };
@@ -158,6 +159,7 @@ kinds! {
     several_cards::SeveralCards,
     consent::ConsentChange,
     confirmation::Confirmation,
+    exemption::Exemption,
 }
 
 /// The body of an entry of a later version: its kind and its data.

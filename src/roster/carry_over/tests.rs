@@ -3,7 +3,8 @@ use crate::{
     clock::SystemClock,
     config::{Secret, Storage},
     roster::{
-        Enrolment, FaceOnFile, IdType, Identity, Person, WaitsWhat, Worker, enroll, load, remove,
+        Enrolment, FaceOnFile, IdType, Identity, Person, WaitsWhat, Worker, enroll, exempt, load,
+        remove,
     },
     store::{self, Priority},
     vision::{TEMPLATE_LEN, Template},
@@ -47,6 +48,8 @@ async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
         let afar = "UPDATE worker SET pending = 'worker', pending_from = 'p' WHERE id = 'W010'";
         tx.execute(afar, [])?;
         tx.execute("UPDATE template SET role = 'past' WHERE worker = 'W011'", [])?;
+        exempt(tx, &"W012".parse().unwrap(), Some("twice at the guard"))?;
+        exempt(tx, &"W059".parse().unwrap(), Some("twice at the guard"))?;
         remove(tx, &"W059".parse().unwrap())
     });
     enrolled.await.unwrap();
@@ -68,7 +71,10 @@ async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
     };
     let (done, roster) = carry(old).await.unwrap();
     assert_eq!(done, CarriedOver { workers: 60, lost: 0 });
-    assert_eq!((roster.workers().len(), roster.version()), (59, 62));
+    assert_eq!((roster.workers().len(), roster.version()), (59, 64));
+    let exempt = |w: &&std::sync::Arc<Worker>| w.liveness_exempt.is_some();
+    let exempt: Vec<_> = roster.workers().iter().filter(exempt).map(|w| &w.person.id).collect();
+    assert_eq!(exempt, [&"W012".parse().unwrap()]);
     assert_eq!((roster.waiting(WaitsWhat::Worker), roster.templates()), (1, 58));
     assert!(roster.best(&enrolment(7).faces[0].template).unwrap().score > 0.99);
 

@@ -21,6 +21,27 @@ fn any_template() -> impl Strategy<Value = Template> {
         .prop_map(template)
 }
 
+/// Returns a template, or numbers with zeros, values near zero, infinities and NaN.
+fn any_numbers() -> impl Strategy<Value = [f32; TEMPLATE_LEN]> {
+    let odd = proptest::collection::vec(
+        prop_oneof![
+            8 => -1.0_f32..1.0,
+            2 => Just(0.0),
+            1 => Just(-0.0),
+            1 => Just(f32::MIN_POSITIVE / 8.0),
+            1 => proptest::num::f32::ANY,
+        ],
+        TEMPLATE_LEN,
+    );
+    prop_oneof![
+        any_template().prop_map(|t| t.as_slice().to_vec()),
+        odd,
+        Just(vec![0.0; TEMPLATE_LEN]),
+        Just(vec![f32::MIN_POSITIVE / 1024.0; TEMPLATE_LEN]),
+    ]
+    .prop_map(|numbers| numbers.try_into().unwrap())
+}
+
 /// Returns the score as its definition says it, with the mean template written out.
 fn plain_score(templates: &[Template], probe: &Template) -> Option<f32> {
     let nearest = templates.iter().map(|t| t.cosine(probe)).reduce(f32::max)?;
@@ -79,6 +100,36 @@ proptest! {
         }
     }
 
+    /// `Template` refuses the values at the edge; the loops must agree on them, too.
+    #[test]
+    fn the_loop_for_the_cpu_at_hand_answers_as_the_plain_one_to_the_last_bit(
+        faces in proptest::collection::vec(proptest::collection::vec(any_numbers(), 0..4), 0..12),
+        probe in any_numbers(),
+        share in 0.0_f32..=1.0,
+    ) {
+        let mut roster = Roster::default();
+        for (n, own) in faces.iter().enumerate() {
+            roster.push(Arc::new(worker(n)), own.iter().map(|numbers| &numbers[..]));
+        }
+        let all = || roster.each().zip(&roster.lengths);
+        let bits = |found: Option<Match>| found.map(|m| {
+            // The bits of a NaN say nothing.
+            let bits = |x: f32| if x.is_nan() { None } else { Some(x.to_bits()) };
+            (m.worker, bits(m.score), m.margin.map(bits))
+        });
+        let plain = bits(best_by_plain_loop(all(), &probe, share));
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: this CPU has AVX2.
+            let found = bits(unsafe { best_by_avx2(all(), &probe, share) });
+            prop_assert_eq!(&found, &plain);
+        }
+        // And what the gate asks for, where the probe can be a template.
+        if let Ok(face) = Template::from_slice(&probe) {
+            prop_assert_eq!(bits(roster.best_with(&face, share)), plain);
+        }
+    }
+
     #[test]
     fn the_best_match_equals_the_first_of_all_sorted_scores(
         faces in proptest::collection::vec(proptest::collection::vec(any_template(), 0..4), 0..12),
@@ -123,7 +174,7 @@ proptest! {
         }
         let whole = Roster::new(roster.version(), all.into_iter().map(|(n, f)| (worker(n), f)).collect());
         prop_assert_eq!(&roster.workers, &whole.workers);
-        prop_assert_eq!(&roster.owners, &whole.owners);
+        prop_assert_eq!(&roster.ends, &whole.ends);
         prop_assert_eq!(&*roster.templates, &*whole.templates);
         prop_assert_eq!(&roster.lengths, &whole.lengths);
         let best = |r: &Roster| r.best(&probe).map(|m| (m.worker, m.score, m.margin));

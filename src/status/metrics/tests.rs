@@ -10,8 +10,9 @@ fn status() -> Status {
             "since_uptime_ms": 1, "last_frame_uptime_ms": null, "last_error": null,
             "errors": 0, "frames": 7, "dropped": 1, "skipped": 0, "finished": false,
             "analysed": 6, "undecodable": 0, "too_large": 0, "unchanged": 3,
-            "overtaken": 0, "faces": 2, "too_small": 1, "cut_off": 0, "outside": 0, "fixed": 0,
-            "beside": 0, "black": 0, "frozen": 0, "poor": 0, "settled": 1,
+            "overtaken": 0, "no_face": 0, "faces": 2, "too_small": 1, "cut_off": 0, "outside": 0, "fixed": 0,
+            "beside": 0, "black": 0, "frozen": 0, "plain": 0, "poor": 0, "blurred": 0,
+            "turned_away": 0, "too_dark": 0, "too_bright": 0, "covered": 0, "settled": 1,
             "lane_full": 0, "failed": 0,
         })
     };

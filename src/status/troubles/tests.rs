@@ -3,7 +3,9 @@
 use super::*;
 use crate::{
     alarms::Verdict,
+    camera::{Slot, Wakeup},
     clock::BootId,
+    config::Zone,
     turnstile::{ForeignHold, TurnstileState},
 };
 
@@ -181,6 +183,41 @@ fn a_release_that_another_hand_keeps_on_is_a_trouble_of_its_direction() {
     }
     let well = foreign("north", &TurnstileState::default());
     assert!(well.iter().all(|look| look.verdict == Verdict::Well));
+}
+
+#[test]
+fn a_frozen_picture_is_an_alarm_of_its_camera_after_ten_minutes_and_a_black_or_plain_one_is_shown()
+{
+    let ms = Monotonic::from_millis;
+    for (blind, code) in [
+        (Blind::Frozen, "camera_frozen"),
+        (Blind::Black, "camera_black"),
+        (Blind::Plain, "camera_plain"),
+    ] {
+        let panel = CameraPanel {
+            direction: Direction::Entry,
+            source: "rtsp://camera".to_owned(),
+            state: tokio::sync::watch::channel(CameraState::default()).1,
+            stalled_after: Duration::from_secs(3),
+            seen: Default::default(),
+            slot: std::sync::Arc::new(Slot::new(std::sync::Arc::<Wakeup>::default())),
+            zone: Zone::default(),
+        };
+        let told = |at: u64| {
+            let last_frame = Some(ms(at));
+            let state = CameraState { connected: true, last_frame, ..CameraState::default() };
+            [camera(&panel, &state, ms(at)), dark(&panel)]
+        };
+        (1..=119).for_each(|n| panel.seen.shows(ms(n * 5000), Some(blind)));
+        assert!(told(595_000).iter().all(Option::is_none), "{code}: not for long enough");
+        (120..=121).for_each(|n| panel.seen.shows(ms(n * 5000), Some(blind)));
+        let [alarm, shown] = told(605_000);
+        assert_eq!(alarm.is_some(), blind == Blind::Frozen, "{code}");
+        let trouble = alarm.or(shown).unwrap();
+        assert_eq!((&*trouble.detail.code, trouble.since), (code, ms(5000)));
+        panel.seen.shows(ms(606_000), None);
+        assert!(told(606_000).iter().all(Option::is_none), "{code}: it shows something again");
+    }
 }
 
 #[test]

@@ -38,6 +38,13 @@ macro_rules! drivers {
                 }
             }
 
+            /// Returns whether a guard's button releases the arm in this direction.
+            pub fn has_button(&self, direction: Direction) -> bool {
+                match self {
+                    $(TurnstileDriver::$name(config) => config.has_button(direction),)+
+                }
+            }
+
             pub(super) fn spawn(
                 &self,
                 lane: TaskLane,

@@ -25,7 +25,7 @@ use super::{
     bus::Buses,
     error::TurnstileError,
     handle::TurnstileHandle,
-    settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
+    settings::{Checked, Direction, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
     task::{self, TaskLane},
 };
 

@@ -90,12 +90,14 @@ fn each_step_gets_the_smallest_sufficient_picture() {
     }
     let picture = encoded(&colour(1280, 720));
     let view = View::new(&picture).unwrap();
-    for (wide, step) in [(48.0, 1), (279.0, 1), (280.0, 2), (559.0, 2), (560.0, 4), (1200.0, 4)] {
+    // Only the area around the face is decoded.
+    for (wide, width) in
+        [(48.0, 144), (279.0, 837), (280.0, 420), (559.0, 640), (560.0, 320), (1200.0, 320)]
+    {
         let small = view.for_detection(320).unwrap();
-        let near = view.for_face(&face(10.0, 10.0, wide), small).unwrap();
-        assert_eq!(near.image().width(), 1280 / step, "{wide}");
+        let near = view.for_face(&face(610.0 - wide / 2.0, 10.0, wide), small).unwrap();
+        assert_eq!(near.image().width(), width, "{wide}");
     }
-    // Of an uncompressed frame only the area around the face is converted.
     let picture = raw(1280, 720, Layout::I420);
     let view = View::new(&picture).unwrap();
     let near = view.for_face(&face(400.0, 600.0, 100.0), view.for_detection(320).unwrap());
@@ -249,4 +251,64 @@ proptest! {
         let fits = off == 0 && width % 2 == 0 && height % 2 == 0 && pixels > 0;
         prop_assert_eq!(looked_at(&picture, &face(x, y, w)).is_ok(), fits);
     }
+}
+
+/// Returns a colourful JPEG, so that a shifted part differs.
+fn patterned(width: u32, height: u32) -> Vec<u8> {
+    let mut encoder = Compress::new(ColorSpace::JCS_RGB);
+    encoder.set_size(width as usize, height as usize);
+    encoder.set_quality(90.0);
+    let pixel = |at: u32| [at % width, at / width, at % width / 7 * (at / width / 5)];
+    let pixels: Vec<u8> = (0..width * height).flat_map(pixel).map(|v| v as u8).collect();
+    let mut started = encoder.start_compress(Vec::new()).unwrap();
+    started.write_scanlines(&pixels).unwrap();
+    started.finish().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn a_part_around_a_face_has_the_pixels_of_the_whole_frame(
+        (width, height) in (16..400u32, 16..300u32),
+        (x, y, w) in (-50.0..420.0f32, -50.0..320.0f32, 1.0..400.0f32),
+        searched in proptest::bool::ANY,
+    ) {
+        let picture = encoded(&patterned(width, height));
+        let view = View::new(&picture).unwrap();
+        let face = face(x, y, w);
+        let part = if searched {
+            view.around(&face).unwrap().unwrap()
+        } else {
+            let [(left, top), size] = face.bbox.around(3.0, view.size());
+            view.part([(left, top), size], Scale::keeping(w, FACE_PX)).unwrap().unwrap()
+        };
+        let (from, image) = ((part.left / part.step, part.top / part.step), part.image());
+        let scale = [Scale::Full, Scale::Half, Scale::Quarter, Scale::Eighth];
+        let scale = scale.into_iter().find(|scale| scale.step() == part.step).unwrap();
+        let whole = view.whole_at(scale).unwrap().into_image();
+        let rows = whole.rgb().chunks_exact(3 * whole.width() as usize).skip(from.1 as usize);
+        for (part, whole) in image.rgb().chunks_exact(3 * image.width() as usize).zip(rows) {
+            prop_assert_eq!(part, &whole[3 * from.0 as usize..][..part.len()]);
+        }
+        prop_assert!(from.1 + image.height() <= whole.height());
+    }
+}
+
+#[test]
+fn the_place_of_a_face_is_searched_in_a_small_square() {
+    let face = face(600.0, 300.0, 80.0);
+    let picture = encoded(&colour(1280, 720));
+    for picture in [&picture, &raw(1280, 720, Layout::I420), &raw(1280, 720, Layout::Yuyv)] {
+        let view = View::new(picture).unwrap();
+        let part = view.around(&face).unwrap().unwrap();
+        assert_eq!((part.image().width(), part.image().height()), (240, 240));
+        let here = part.here(&face).bbox;
+        assert_eq!((here.x, here.y, here.w), (80.0, 80.0, 80.0));
+        let back = part.in_frame(part.here(&face)).bbox;
+        assert_eq!((back.x, back.y, back.w), (600.0, 300.0, 80.0));
+    }
+    // Pixels of these cannot be decoded apart.
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 64).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = encoded(&png.into_inner());
+    assert!(View::new(&png).unwrap().around(&face).unwrap().is_none());
 }

@@ -10,7 +10,7 @@ use crate::{
     reader::WithFace,
 };
 
-fn card_of(id: &str, at: u64) -> Claim {
+pub(super) fn card_of(id: &str, at: u64) -> Claim {
     let card = CardEvidence { reader: "north".into(), commitment: [id.as_bytes()[0]; 32] };
     Claim {
         direction: Direction::Entry,

@@ -139,7 +139,7 @@ fn the_number_of_silent_releases_and_a_suspicion_survive_a_restart() {
     lane.silent();
     for silent in 3..5 {
         let mut machine = Machine::new(rules(), true, LaneMode::Normal);
-        machine.resume(Monotonic::from_millis(1), [lane.health(), Health::default()]);
+        machine.resume(Monotonic::from_millis(1), [lane.health(), Health::default()], None);
         lane = Lane::of(machine);
         assert_eq!(lane.silent(), unconfirmed("sensor_silent"));
         assert_eq!((lane.suspect(), lane.health().silent), (Some(Suspicion::Silent), silent));

@@ -47,6 +47,32 @@ fn a_face_that_cannot_be_the_next_persons_is_set_aside_for_its_reason() {
 }
 
 #[test]
+fn the_queue_of_the_next_lane_and_who_stands_below_or_at_the_edge_are_told_apart_by_the_zone() {
+    let zone = Zone::new(vec![(0.0, 0.0), (0.6, 1.0)]).unwrap();
+    let mut queue = Queue::default();
+    let mut sort = |at, faces: &[(f32, f32, f32)]| {
+        let faces = faces.iter().map(|(x, y, w)| face(*x, *y, *w)).collect();
+        let sorted = queue.sort(ms(at), faces, aim(&zone));
+        let near: Vec<_> = sorted.near.iter().map(|face| face.bbox.w).collect();
+        (near, sorted.aside.map(|(why, _)| why), sorted.beside)
+    };
+    // The next lane's queue is nearer to this camera than this lane's first person.
+    for at in (0..3000).step_by(100) {
+        let both = [(400.0, 300.0, 120.0), (900.0, 300.0, 130.0), (1000.0, 280.0, 110.0)];
+        assert_eq!(sort(at, &both), (vec![120.0], Some(Aside::Outside), Beside::NoOne));
+    }
+    // A child, or a person in a wheelchair, is low in the picture; the zone reaches its edges.
+    assert_eq!(sort(4000, &[(400.0, 640.0, 100.0)]).0, [100.0]);
+    assert_eq!(sort(5000, &[(45.0, 300.0, 100.0)]).0, [100.0]);
+    assert_eq!(sort(6000, &[(15.0, 300.0, 100.0)]).1, Some(Aside::CutOff));
+    // One behind the other, for long.
+    for at in (7000..9000).step_by(100) {
+        let two = [(400.0, 300.0, 131.0), (430.0, 280.0, 100.0)];
+        assert_eq!(sort(at, &two), (vec![131.0, 100.0], None, Beside::NoOne));
+    }
+}
+
+#[test]
 fn one_person_is_asked_for_when_two_stand_side_by_side_for_a_second() {
     let mut queue = Queue::default();
     let mut beside = |at, faces: &[(f32, f32)]| sort(&mut queue, at, faces).beside;

@@ -60,3 +60,23 @@ fn after_a_face_each_frame_is_searched_for_two_seconds() {
     }
     assert_eq!(glance(&mut watch, 5010), Glance::Search);
 }
+
+#[test]
+fn a_picture_of_one_grey_is_plain_also_with_a_clock_in_it_and_is_searched() {
+    let mut watch = Watch::default();
+    let mut blind = |ms, change: &dyn Fn(&mut Luma)| {
+        let mut luma = luma();
+        change(&mut luma);
+        let glance = watch.glance(Monotonic::from_millis(ms), &luma, 2);
+        (watch.blind, glance == Glance::Blind)
+    };
+    assert_eq!(blind(0, &|_| {}), (Some(Blind::Plain), false));
+    let clock = |luma: &mut Luma| luma.values[100..300].fill(255);
+    assert_eq!(blind(100, &clock), (Some(Blind::Plain), false));
+    let noise = |luma: &mut Luma| luma.values.iter_mut().step_by(3).for_each(|value| *value += 9);
+    assert_eq!(blind(200, &noise), (Some(Blind::Plain), false));
+    let scene = |luma: &mut Luma| luma.values[..1000].fill(140);
+    assert_eq!(blind(300, &scene), (None, false));
+    assert_eq!(blind(400, &|luma| luma.values.fill(20)), (Some(Blind::Black), true));
+    assert_eq!(blind(500, &|luma| luma.values.clear()), (Some(Blind::Black), true));
+}

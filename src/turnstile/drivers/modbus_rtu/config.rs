@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::turnstile::settings::{Checked, Keys, SerialLine, Settings, wrong};
+use crate::turnstile::settings::{Checked, Direction, Keys, SerialLine, Settings, wrong};
 
 /// A Modbus RTU relay board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,5 +95,9 @@ impl Settings for ModbusRtu {
 
     fn place(&self) -> Option<(&SerialLine, u8)> {
         Some((&self.line, self.address))
+    }
+
+    fn has_button(&self, direction: Direction) -> bool {
+        self.guard_button[direction.index()].is_some()
     }
 }

@@ -66,9 +66,8 @@ fn code_of(code: &str) -> &'static str {
         "no_time_s" => "464",
         "no_time_e" => "465",
         "no_face" | "several_faces" | "several_people" | "face_too_small" | "not_upright"
-        | "another_face" | "blurred" | "too_dark" | "too_bright" | "turned_away" | "vision" => {
-            "464"
-        }
+        | "another_face" | "blurred" | "covered" | "too_dark" | "too_bright" | "turned_away"
+        | "vision" => "464",
         "storage" | "damaged" | "internal" | "interrupted" => "465",
         "full" => "467",
         "photo_too_large" => "469",
