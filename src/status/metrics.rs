@@ -36,7 +36,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 16] = [
+const LANE: [Number<LaneStatus>; 17] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
