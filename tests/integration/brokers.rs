@@ -431,47 +431,6 @@ fn i3_mosquitto_gets_all_but_the_record_over_its_packet_size_in_3_1_1() {
 }
 
 #[test]
-fn i3_a_record_of_a_database_set_aside_over_which_a_broker_hangs_up_holds_no_other_up() {
-    let habits = |hangs_up_over| Habits { hangs_up_over, ..Habits::default() };
-    let (broker, site) = site(habits([6].into()));
-    let said = site.gatehouse(&["ledger", "renew", "--reason", "copy put back"]);
-    assert_eq!(said.code, 0, "{said:?}");
-    let worker = person("W001", "刘峰", "钢筋一班");
-    let again =
-        (0..4).map(|n| went(&worker, Direction::Entry, &format!("2026-10-02T08:00:0{n}+08:00")));
-    write(&site, &[], again);
-    let daemon = site.start();
-    // While a site works, new records come: those of supplements here.
-    let mut minutes = 10..60;
-    let list = || site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
-    let listed = crate::common::until("the old record to stand aside", || {
-        let at = format!("2026-10-03 08:{}", minutes.next().unwrap());
-        let by = ["--at", &at, "--direction", "entry", "--reason", "power cut"];
-        let added = [&["attendance", "supplement", "--worker", "W001"], &by[..]].concat();
-        let said = site.gatehouse(&added);
-        assert_eq!(said.code, 0, "{said:?}");
-        std::thread::sleep(std::time::Duration::from_secs(3));
-        Some(list()).filter(|all| all.iter().any(|record| record["set_aside"].is_string()))
-    });
-    let old = listed.iter().find(|record| record["set_aside"].is_string()).unwrap();
-    let words = "the broker ended each connection over it";
-    assert!(old["seq"] == 6 && old["reason"].as_str().unwrap().starts_with(words), "{listed:?}");
-    let status = site.status_when("an empty outbox", |s| Site::outbox(s) == 0);
-    let ledger = status["ledger"]["id"].as_str().unwrap();
-    let all = |p: &Platform| {
-        let of_old =
-            p.taken.iter().filter(|t| t.json["seq"].is_u64() && t.json["ledger"] != *ledger);
-        let whole = of_old.filter(|t| t.json["withheld"].is_null());
-        whole.map(|t| t.json["seq"].as_u64().unwrap()).collect::<std::collections::BTreeSet<_>>()
-    };
-    let came = broker.when("the records of the old database", |p| {
-        Some(all(p)).filter(|seqs| seqs.len() as u64 >= 2 * PASSAGES - 1)
-    });
-    assert!(!came.contains(&6) && came.contains(&5) && came.contains(&7), "{came:?}");
-    daemon.stop();
-}
-
-#[test]
 fn i3_no_record_stands_aside_at_a_broker_that_hangs_up_over_all_records_and_takes_the_rest() {
     let forbids = vec![("attendance", Way::HangUp)];
     let (broker, site) = site(Habits { forbids, ..Habits::default() });
