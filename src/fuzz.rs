@@ -16,7 +16,7 @@ use crate::{
     turnstile::drivers,
     uplink::{
         authority::Authority,
-        profiles::{native::Encoding, profile::Envelope},
+        profiles::{self, native::Encoding, profile::Envelope},
     },
     vision::{self, Format},
 };
@@ -35,6 +35,41 @@ pub fn command(bytes: &[u8]) {
     for encoding in [Encoding::Json, Encoding::Cbor] {
         let _ = Envelope::read(encoding, bytes, &authority);
     }
+}
+
+/// Reads what a platform sends over TCP 843.
+pub fn tcp843(bytes: &[u8]) {
+    profiles::tcp843::fuzz(bytes);
+}
+
+/// Reads an answer of a platform with the national interface.
+pub fn national(bytes: &[u8]) {
+    profiles::national::fuzz(bytes);
+}
+
+/// Reads a message of a platform to a face terminal.
+#[allow(clippy::expect_used, reason = "a fuzz target may panic without a profile")]
+pub fn terminal(bytes: &[u8]) {
+    let timezone = jiff::tz::TimeZone::UTC;
+    let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
+    let text =
+        "name = 'p'\nprofile = 'face-terminal'\nack = 'platform'\nbroker = 'mqtt://127.0.0.1'";
+    let upstream = toml::from_str(text).expect("an upstream");
+    let profile = profiles::of(&upstream, &origin).expect("its profile");
+    let authority = Authority::unsigned(CommandLevel::All, &origin);
+    for topic in profile.listens_on(&authority) {
+        let _ = profile.read(&topic, bytes, &authority);
+    }
+    let _ = profile.busy(bytes);
+    if let Ok(command) = profile.command(bytes, &authority) {
+        // The answer names the command, so its id is within bounds.
+        assert!(command.id.len() <= 4096, "an id of {} bytes", command.id.len());
+    }
+}
+
+/// Reads the bytes of readers: lines, keys, frames of cards and of ID cards.
+pub fn reader(bytes: &[u8]) {
+    crate::reader::fuzz(bytes);
 }
 
 /// Splits a camera's stream into frames, whole and in pieces of a length that its first byte gives.

@@ -66,7 +66,7 @@
 //! A room imports only rooms above it in this list. Only [`daemon`] and [`cli`] import all of them.
 //! Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
 //! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`gate::lane::FireAlarms`],
-//! [`uplink::delivery`], the pauses and suspects of `uplink::exchange`, [`clock::Reckoning`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
+//! [`uplink::delivery`], the pauses of `uplink::exchange`, `uplink::suspects`, [`clock::Reckoning`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
 //! argument. Only [`clock`] reads a clock; the exception is `bench`, which measures.
 //!
 //! # Failures and recovery

@@ -4,8 +4,13 @@ use std::{fmt::Write as _, process::ExitCode};
 
 use super::Context;
 use crate::{
-    control::Request, ledger::DeletedWhat, roster::WorkerId, services::Deletions, status::Status,
-    uplink::UpstreamState, words::counted,
+    control::Request,
+    ledger::DeletedWhat,
+    roster::WorkerId,
+    services::Deletions,
+    status::Status,
+    uplink::{CertificateOf, UpstreamState},
+    words::counted,
 };
 
 pub(super) const NO_LANE: &str =
@@ -137,6 +142,10 @@ fn human(status: &Status) -> String {
             lane.gate.counters.void,
             lane.gate.counters.stale
         );
+        if lane.gate.counters.cards_busy > 0 {
+            let cards = counted(lane.gate.counters.cards_busy, "card");
+            let _ = writeln!(out, "  {cards} shown while a passage was under way");
+        }
         for camera in &lane.cameras {
             let (state, seen) = (&camera.state, &camera.seen);
             let _ = writeln!(
@@ -205,6 +214,9 @@ fn human(status: &Status) -> String {
             match (upstream.link.refused_rows, upstream.link.undecided) {
                 (0, 0) => String::new(),
                 (refused, undecided) => format!(", {refused} refused, {undecided} undecided"),
+            } + &match upstream.link.dismissed_rows {
+                0 => String::new(),
+                dismissed => format!(", {dismissed} dismissed"),
             },
             upstream.link.published,
             upstream.link.repeated
@@ -235,7 +247,10 @@ fn human(status: &Status) -> String {
             let _ = writeln!(
                 out,
                 "  certificate  of the {}, valid until {}",
-                certificate.whose.word(),
+                match certificate.whose {
+                    CertificateOf::Broker if upstream.link.is_platform() => "platform",
+                    whose => whose.word(),
+                },
                 certificate.until.strftime("%Y-%m-%d %H:%M UTC")
             );
         }

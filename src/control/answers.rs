@@ -166,6 +166,9 @@ impl Connection<'_> {
                     self.items(page).await?;
                 }
             }
+            Request::DismissRefused(query) => {
+                self.done(services.dismiss_refused(query, by).await?).await
+            }
             Request::RetryRefused(query) => self.done(services.retry_refused(query).await?).await,
             Request::Confirm(confirm) => self.done(services.confirm(confirm, by).await?).await,
             Request::Attendance(query) => {

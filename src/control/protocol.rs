@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, Dispute, Enroll,
-        EvidenceQuery, Exempt, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange,
+        Addition, AttendanceQuery, ChangeCard, Confirm, ConfirmRoster, DismissQuery, Dispute,
+        Enroll, EvidenceQuery, Exempt, ExportQuery, Failure, HealthQuery, MakeCode, ModeChange,
         PassageAsked, PictureQuery, Release, Remove, SetConsent, SetState, Update, UpstreamQuery,
         WaitingQuery, Watch, Withdraw, WorkerQuery,
     },
@@ -84,6 +84,8 @@ pub enum Request {
     Refused(UpstreamQuery),
     /// Offers them again.
     RetryRefused(UpstreamQuery),
+    /// Notes that some of them need nothing more.
+    DismissRefused(DismissQuery),
 }
 
 impl Request {

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use proptest::prelude::*;
+
 /// Runs a target on each file of its folder.
 fn feed(target: &str, read: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
@@ -17,4 +19,14 @@ macro_rules! seeds {
     ($($target:ident)+) => { $(#[test] fn $target() { feed(stringify!($target), super::$target); })+ };
 }
 
-seeds! { entry camera command mjpeg turnstile roster frames photo }
+seeds! { entry camera command mjpeg turnstile roster frames photo tcp843 national terminal reader }
+
+proptest! {
+    #[test]
+    fn any_bytes_of_platforms_and_readers_are_read(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        super::tcp843(&bytes);
+        super::national(&bytes);
+        super::terminal(&bytes);
+        super::reader(&bytes);
+    }
+}

@@ -239,16 +239,57 @@ const ENGLISH: &[(&str, &str)] = &[
          not fall, ask the broker's operator",
     ),
     (
+        "one_record_waits_for_platform",
+        "1 record has waited for {age_s:seconds}, though the platform is connected; if the \
+         number does not fall, ask the platform's operator",
+    ),
+    (
         "one_record_waits_link_down",
         "1 record has waited for {age_s:seconds}, and the link is down: check the link",
     ),
     ("over", "over after {lasted_s:seconds}"),
+    (
+        "platform_authority_certificate_ended",
+        "the authority's certificate[ in {path}] has ended on {until}: ask the platform's \
+         operator for the new one",
+    ),
+    (
+        "platform_authority_certificate_ends",
+        "the authority's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then \
+         this link is down: ask the platform's operator for the new one",
+    ),
+    (
+        "platform_certificate_ended",
+        "the platform's certificate[ in {path}] has ended on {until}: its operator must renew \
+         it",
+    ),
+    (
+        "platform_certificate_ends",
+        "the platform's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then \
+         this link is down: its operator must renew it",
+    ),
+    (
+        "platform_link_down",
+        "{problem}; check the link and the platform. Gatehouse tries again, and then sends \
+         what waits ({records:record})",
+    ),
+    (
+        "platform_login_refused",
+        "{problem}; check the account with the platform's operator. The next try is in \
+         {wait_s:seconds}, because a platform may lock an account after a few refused logins \
+         ({records:record})",
+    ),
     ("reader_error", "{problem}"),
     ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
     (
         "records_wait",
         "{records} records wait, the oldest for {age_s:seconds}, though the broker is connected; if \
          the number does not fall, ask the broker's operator",
+    ),
+    (
+        "records_wait_for_platform",
+        "{records} records wait, the oldest for {age_s:seconds}, though the platform is \
+         connected; if the number does not fall, ask the platform's operator",
     ),
     (
         "records_wait_link_down",
@@ -294,12 +335,12 @@ const ENGLISH: &[(&str, &str)] = &[
         "the passage sensor saw no one at several releases[: {sensor}, for {direction} at lane {lane}. \
          Look for a torn or loose wire, at the sensor's power and alignment, and for dirt on it]",
     ),
+    ("sensor_unproven", "the passage sensor saw no one, and has not shown lately that it works"),
     (
         "signing_key_replaced",
         "the signing key is not the one of fingerprint {before}, which has not endorsed it: put that key back and \
          restart the daemon, or find out who replaced it",
     ),
-    ("sensor_unproven", "the passage sensor saw no one, and has not shown lately that it works"),
     ("turnstile_down", "{problem}"),
     ("yielded", "no one walked through in time, and the arm was released for the other side"),
 ];

@@ -63,7 +63,7 @@ pub use kinds::*;
 pub use lost::lost_at;
 pub use outbox::{
     Refusal, Requeued, Waiting, WithheldFor, aside, attended_between, backlog, queue_again,
-    strike_off, strike_off_upto, take_back, waiting, withheld, withhold,
+    returned_key, strike_off, strike_off_upto, take_back, waiting, withheld, withhold,
 };
 pub use photo_due::{
     PhotoDue, keep_photos_of, note_photos, photos_done, photos_due, photos_waiting,
@@ -72,7 +72,8 @@ pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
 pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use verdict::{
-    await_verdict, count_refused, forget_serials, refuse, refused, retry_refused, serial_of,
+    await_verdict, count_refused, dismiss, dismissed, forget_serials, refuse, refuse_behind_stub,
+    refused, retry_refused, serial_of, undismiss,
 };
 pub use words::{
     Actor, Alike, AnchorWas, Compared, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode,

@@ -43,6 +43,7 @@ pub(super) fn waiting_or_aside<T>(
 }
 
 /// Does the same for rows that stand aside. `span`: after a seq, up to a seq, at most a number of rows.
+/// Refused rows include dismissed ones.
 pub fn aside<T>(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -50,7 +51,8 @@ pub fn aside<T>(
     span: (u64, u64, usize),
     make: impl FnMut(Stored, Option<Stored>) -> T,
 ) -> Result<Vec<T>, LedgerError> {
-    Ok(read_waiting(tx, "o.upstream = ?1", &why.aside(upstream), span, make)?.rows)
+    let of = "o.upstream IN (?1, replace(?1, '/refused', '/dismissed'))";
+    Ok(read_waiting(tx, of, &why.aside(upstream), span, make)?.rows)
 }
 
 fn read_waiting<T>(
@@ -127,7 +129,8 @@ words! {
         TooLarge = "too_large",
         /// The broker takes no message on its topic.
         TopicRefused = "topic_refused",
-        /// The platform refused the record, or the gateway lacks something for it. There is no stub.
+        /// The platform refused the record, or the gateway lacks something for it: there is no stub.
+        /// Or each connection ended over it: then a stub may have gone.
         Refused = "refused",
     }
 }
@@ -170,6 +173,17 @@ pub fn withheld(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError
     let stubs = [WithheldFor::TooLarge, WithheldFor::TopicRefused].map(|why| why.aside(upstream));
     let count = "SELECT count(DISTINCT seq) FROM outbox WHERE upstream IN (?1, ?2)";
     Ok(tx.prepare_cached(count)?.query_row(stubs, |row| row.get(0))?)
+}
+
+/// Returns the name under which rows stand aside that a person has dismissed. They are listed, and
+/// offered again only when a person asks for it. They do not keep their entries from deletion.
+pub(super) fn dismissed_name(upstream: &str) -> String {
+    format!("{upstream}/dismissed")
+}
+
+/// Returns the key in `meta` of the last row that stood aside and was put back.
+pub fn returned_key(upstream: &str) -> String {
+    format!("returned/{upstream}")
 }
 
 /// Puts rows that stand aside back into the upstream's outbox. Returns the first and the last one.
@@ -228,6 +242,9 @@ pub fn queue_again(
             Some((index, cause)) => legible(index)? && cause.map_or(Ok(true), legible)?,
         };
         if whole {
+            // A person or the platform asks for it again.
+            tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq = ?2")?
+                .execute(params![dismissed_name(upstream), seq])?;
             queue.execute(params![upstream, seq])?;
             requeued.rows += 1;
         } else {

@@ -49,10 +49,16 @@ pub(super) fn open(path: &Path) -> Result<File, String> {
     let port = path.display();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| {
-        format!(
-            "cannot open {port}: {error}; check that the reader is plugged in, that the configuration \
-             names its event device, and that this user may use it (group input)"
-        )
+        let remedy = match error.kind() {
+            io::ErrorKind::NotFound => {
+                "plug the reader in, and see whether the configuration names its event device"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "this user may not use it: add the user to the group input"
+            }
+            _ => "see whether the configuration names the reader's event device",
+        };
+        format!("cannot open {port}: {error}; {remedy}")
     })?;
     // SAFETY: the descriptor is open, and EVIOCGRAB takes a number.
     let grabbed = unsafe { libc::ioctl(file.as_raw_fd(), GRAB as _, 1) };

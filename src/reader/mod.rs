@@ -71,6 +71,32 @@ trait Codec: Send {
     }
 }
 
+/// Reads the bytes of a reader with each driver: whole, and in pieces of a length that the first byte
+/// gives. Both are read alike.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else { return };
+    let text = text::Text { format: CardFormat::Hex, number: true, in_qr: false };
+    let codecs: [fn(text::Text) -> Box<dyn Codec>; 4] = [
+        |text| Box::new(line::Line::new(text)),
+        |text| Box::new(keyboard::Keyboard::new(text)),
+        |_| Box::new(rdm6300::Rdm6300::default()),
+        |_| Box::new(id_card::Sam::default()),
+    ];
+    for codec in codecs {
+        let heard = |piece: usize| {
+            let mut codec = codec(text);
+            let now = Monotonic::default();
+            // A reader that is asked gets its question first.
+            codec.tick(now);
+            let heard = stream.chunks(piece).flat_map(|some| codec.hear(some, now));
+            // What cannot be read is told for each piece.
+            heard.filter(|heard| !matches!(heard, Heard::Unreadable(_))).collect::<Vec<_>>()
+        };
+        assert_eq!(heard(stream.len().max(1)), heard((*piece).max(1).into()));
+    }
+}
+
 impl Reader {
     fn text(&self) -> text::Text {
         let (card, number) = (self.accepts(Given::Card), self.accepts(Given::QrStatic));

@@ -106,6 +106,38 @@ pub fn change_card(
     raise_version(tx)
 }
 
+/// Checks whether a card could be given to a worker, who need not be on the roster, after `more` other
+/// cards.
+pub fn check_new_card(
+    tx: &Connection,
+    sealer: &Sealer,
+    id: &WorkerId,
+    (number, more): (CardNumber, usize),
+) -> Result<(), RosterError> {
+    let holder: Option<(String, bool)> = tx
+        .query_row(
+            "SELECT worker, lost FROM card WHERE lookup = ?1",
+            [card_lookup(sealer, number)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    match holder {
+        Some((other, lost)) if other != id.as_str() => {
+            return Err(RosterError::CardTaken { other: other.parse()?, lost });
+        }
+        Some((_, false)) => {
+            return Err(RosterError::CardUnchanged { id: id.clone(), change: CardChange::Added });
+        }
+        Some((_, true)) | None => {}
+    }
+    let own = "SELECT count(*) FROM card WHERE worker = ?1 AND lost = 0";
+    let own: usize = tx.query_row(own, [id.as_str()], |row| row.get(0))?;
+    if own + more >= CARDS_MAX {
+        return Err(RosterError::TooManyCards { id: id.clone(), most: CARDS_MAX });
+    }
+    Ok(())
+}
+
 /// A card of a worker.
 #[derive(Clone, Copy)]
 pub struct OwnCard {

@@ -31,7 +31,9 @@ use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 use crate::words::{self, day, words};
 pub use advice::{Advice, Lack};
-pub use cards::{CARDS_MAX, CardChange, CardShown, LOST_MAX, OwnCard, cards, change_card};
+pub use cards::{
+    CARDS_MAX, CardChange, CardShown, LOST_MAX, OwnCard, cards, change_card, check_new_card,
+};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};

@@ -19,6 +19,10 @@ pub struct ChangeCard {
     pub number: String,
     /// What happens to the card.
     pub change: CardChange,
+    /// Nothing is changed: says whether the card could be given after this number of other cards. The
+    /// worker need not be on the roster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dry_run_after: Option<usize>,
 }
 
 /// The result of a change of a card.
@@ -46,10 +50,18 @@ pub struct Cards {
 impl Services {
     /// Gives a card to a worker, takes it back, or marks it as lost.
     pub async fn change_card(&self, asked: ChangeCard, by: Actor) -> Result<CardChanged, Failure> {
-        let ChangeCard { id, number, change } = asked;
+        let ChangeCard { id, number, change, dry_run_after } = asked;
         let wrong = |problem| Failure::of(Code::Invalid, "number", problem);
         let (number, taken_as) = CardNumber::typed(&number).map_err(wrong)?;
         let shown = number.shown();
+        if let Some(after) = dry_run_after {
+            let (sealer, worker) = (self.store.sealer().clone(), id.clone());
+            let check = move |tx: &rusqlite::Transaction<'_>| {
+                roster::check_new_card(tx, &sealer, &worker, (number, after))
+            };
+            self.store.read(check).await?;
+            return Ok(CardChanged { id, change, number: shown, taken_as });
+        }
         let changing = self.changing.lock().await;
         let (sealer, worker) = (self.store.sealer().clone(), id.clone());
         let commitment = roster::card_lookup(&sealer, number);

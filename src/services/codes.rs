@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Failure, Services};
+use super::{Code, Failure, Services, refusal::Refusal};
 use crate::{
     gate::codes::LIFE_MAX,
     ledger::{Actor, Card, LedgerError},
@@ -35,10 +35,14 @@ pub struct CodeMade {
     pub code: String,
     /// The time from which on it does not count.
     pub expires_at: String,
+    /// Why it opens no entry now, only an exit, and the remedy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_only: Option<String>,
 }
 
 impl Services {
-    /// Makes a code, which opens one passage. The entry `card` says who made it.
+    /// Makes a code, which opens one passage. The entry `card` says who made it. A worker who may not
+    /// enter gets one too, because it opens an exit.
     pub async fn make_code(&self, asked: MakeCode, by: Actor) -> Result<CodeMade, Failure> {
         let MakeCode { id, minutes } = asked;
         let life = Duration::from_secs(60 * u64::from(minutes));
@@ -46,7 +50,9 @@ impl Services {
             let problem = format!("must be 1 to {}", LIFE_MAX.as_secs() / 60);
             return Err(Failure::of(Code::Invalid, "minutes", problem));
         }
-        self.on_roster(&id).await?;
+        let (worker, _) = self.on_roster(&id).await?;
+        let standing = worker.standing(self.day(), self.roster_rules.require_training);
+        let exit_only = Refusal::standing_in_words(&worker, standing);
         let stamp = self.clock.stamp();
         if !stamp.synced {
             let problem = "the clock of this gateway is not synchronised, so that no code would count; \
@@ -64,6 +70,6 @@ impl Services {
         });
         append.await?;
         let expires = jiff::Timestamp::from_second(code.says().expires).unwrap_or_default();
-        Ok(CodeMade { id, code: code.text(), expires_at: self.origin.time(expires) })
+        Ok(CodeMade { id, code: code.text(), expires_at: self.origin.time(expires), exit_only })
     }
 }

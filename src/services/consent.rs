@@ -41,6 +41,10 @@ pub struct SetConsent {
     #[arg(long = "yes")]
     #[serde(default)]
     pub confirmed: bool,
+    /// The request is checked, and nothing is changed.
+    #[arg(skip)]
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// The result: the consent after the change.
@@ -60,7 +64,7 @@ impl Services {
     /// Records that a worker gave or withdrew a consent. A withdrawn consent to the face erases
     /// templates and photos; the worker stays on the roster (I7).
     pub async fn set_consent(&self, asked: SetConsent, by: Actor) -> Result<ConsentSet, Failure> {
-        let SetConsent { id, purpose, given, form, withdrawn, confirmed } = asked;
+        let SetConsent { id, purpose, given, form, withdrawn, confirmed, dry_run } = asked;
         let form = form.map(|form| checked_text("form", &form, 64)).transpose()?;
         let change = match (given, form, withdrawn) {
             (Some(on), Some(form), None) => Change::Given { form, on },
@@ -77,6 +81,9 @@ impl Services {
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
         let consent = next(&worker, &purpose, change, confirmed, &upstreams)?;
+        if dry_run {
+            return Ok(ConsentSet { id, consent, erased: None });
+        }
         let (of, to) = (id.clone(), consent.clone());
         let change = self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
             let (what, erased) = match (to.withdrawn_on, &to.form, to.given_on) {

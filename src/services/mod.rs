@@ -105,7 +105,9 @@ pub use self::{
     picture::{FacePlace, PictureQuery, PictureShown},
     reading::Readings,
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
-    upstreams::{RefusedPassage, RefusedRecord, Retried, UpstreamQuery},
+    upstreams::{
+        DismissQuery, DismissedRecords, RefusedPassage, RefusedRecord, Retried, UpstreamQuery,
+    },
     watching::{Watch, Watching},
 };
 use crate::{

@@ -254,6 +254,13 @@ impl Refusal {
     /// Returns the refusal of a worker that a guard may not vouch for; `None` for a worker in
     /// force.
     pub(super) fn of_standing(worker: &Worker, standing: Standing) -> Option<Refusal> {
+        let said = Refusal::standing_in_words(worker, standing)?;
+        let rest = "Without --worker the gate opens, but no attendance is recorded";
+        Some(Refusal::NotInForce(format!("{said}. {rest}")))
+    }
+
+    /// Returns why a worker may not enter, and the remedy; `None` for a worker in force.
+    pub(super) fn standing_in_words(worker: &Worker, standing: Standing) -> Option<String> {
         let reason = worker.state_reason.as_deref().unwrap_or("no reason given");
         let day = |day: Option<Date>| day.map_or_else(String::new, |d| d.to_string());
         let (what, (verb, options)) = match standing {
@@ -275,11 +282,10 @@ impl Refusal {
                 ("not trained in safety".to_owned(), ("update", " --trained-on DATE"))
             }
         };
-        Some(Refusal::NotInForce(format!(
-            "worker {id} is {what}; `gatehouse worker {verb} {id}{options}` changes that. Without \
-             --worker the gate opens, but no attendance is recorded",
+        Some(format!(
+            "worker {id} is {what}; `gatehouse worker {verb} {id}{options}` changes that",
             id = worker.person.id
-        )))
+        ))
     }
 
     fn code(&self) -> Code {

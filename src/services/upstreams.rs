@@ -6,10 +6,10 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Services, refusal::Refusal};
+use super::{Code, Failure, Services, refusal::Refusal};
 use crate::{
     attendance::Record,
-    ledger::{self, LedgerError, Stored, WithheldFor},
+    ledger::{self, Actor, LedgerError, Stored, WithheldFor},
     store::Priority,
     uplink::{Asked, Link},
 };
@@ -42,6 +42,9 @@ pub struct RefusedRecord {
     pub here: bool,
     /// When it was refused.
     pub refused_at: String,
+    /// A person has seen it, and nothing more is to be done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dismissed: bool,
 }
 
 /// The passage of such a record.
@@ -58,6 +61,23 @@ pub struct RefusedPassage {
     pub direction: String,
     /// Time of the passage.
     pub at: String,
+}
+
+/// Refused records that need nothing more.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct DismissQuery {
+    /// The upstream's name in the configuration
+    pub name: String,
+    /// The records, by their SEQ in `gatehouse upstream refused`
+    #[arg(required = true, value_name = "SEQ")]
+    pub seqs: Vec<u64>,
+}
+
+/// The records that were dismissed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DismissedRecords {
+    /// Number of records.
+    pub records: u64,
 }
 
 /// The records that are offered again.
@@ -96,14 +116,15 @@ impl Services {
                 (after, last, limit),
                 |stored, cause| Record::of(&origin, &stored, cause),
             )?;
-            Ok::<_, LedgerError>((refused, records))
+            Ok::<_, LedgerError>((refused, records, ledger::dismissed(tx, &name)?))
         });
-        let (refused, records) = read.await?;
+        let (refused, records, dismissed) = read.await?;
         let mut records: BTreeMap<u64, Record> =
             records.into_iter().flatten().map(|record| (record.seq, record)).collect();
         let shown = refused.into_iter().map(|refusal| {
-            let record = records.remove(&refusal.seq);
-            self.refused_record(refusal, record, None)
+            let (record, seq) = (records.remove(&refusal.seq), refusal.seq);
+            let shown = self.refused_record(refusal, record, None);
+            RefusedRecord { dismissed: dismissed.contains(&seq), ..shown }
         });
         Ok(shown.collect())
     }
@@ -159,14 +180,44 @@ impl Services {
             reason: refusal.words,
             here: refusal.here,
             refused_at: self.origin.time(at),
+            dismissed: false,
         }
     }
 
-    /// Offers all refused records of an upstream again.
+    /// Notes that refused records need nothing more. They stay listed, and are no trouble.
+    pub async fn dismiss_refused(
+        &self,
+        query: DismissQuery,
+        by: Actor,
+    ) -> Result<DismissedRecords, Failure> {
+        self.upstream(&query.name)?;
+        let DismissQuery { name, seqs } = query;
+        let (of, all) = (name.clone(), seqs.clone());
+        let dismiss = self.store.write(Priority::Upkeep, move |tx| {
+            match ledger::dismiss(tx, &of, &all).map_err(Failure::internal)? {
+                None => Ok(()),
+                Some(seq) => {
+                    let problem = format!(
+                        "record {seq} does not stand aside here: `gatehouse upstream refused {of}` \
+                         lists those that do. A record of a database that was set aside cannot be \
+                         dismissed"
+                    );
+                    Err(Failure::of(Code::Invalid, "seqs", problem))
+                }
+            }
+        });
+        dismiss.await?;
+        tracing::info!(upstream = %name, ?seqs, ?by, "refused records are dismissed");
+        self.ask_link(&name, Asked::Recount).await;
+        Ok(DismissedRecords { records: seqs.len() as u64 })
+    }
+
+    /// Offers all refused records of an upstream again, dismissed ones too.
     pub async fn retry_refused(&self, query: UpstreamQuery) -> Result<Retried, Failure> {
         self.upstream(&query.name)?;
         let name = query.name.clone();
         let retry = self.store.write(Priority::Upkeep, move |tx| {
+            ledger::undismiss(tx, &name)?;
             let records = ledger::count_refused(tx, &name)?;
             Ok::<_, LedgerError>((records, ledger::retry_refused(tx, &name, false)?))
         });

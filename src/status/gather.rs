@@ -352,7 +352,8 @@ fn upstreams(
             && attention.now.since(at) < FAULT_SHOWN
         {
             let count = carried_out.commands_unauthorised;
-            attention.add(what.clone(), at, Remedy::Unauthorised { count, code });
+            let peer = if link.is_platform() { "platform" } else { "broker" };
+            attention.add(what.clone(), at, Remedy::Unauthorised { count, code, peer });
         }
         if let Some(trouble) = &link.last_trouble
             && attention.now.since(link.troubled_at) < FAULT_SHOWN

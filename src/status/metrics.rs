@@ -36,13 +36,14 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 16] = [
+const LANE: [Number<LaneStatus>; 17] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
     ("asked_guard", "Visits of workers that went to the guard", |l| l.gate.asked_guard),
     ("unknown_faces", "Visits of unknown faces", |l| l.gate.counters.unknown_faces),
     ("stale", "Sightings that came too late for a decision", |l| l.gate.counters.stale),
+    ("cards_busy", "Cards shown while a passage was under way", |l| l.gate.counters.cards_busy),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
     ("tailgates", "Passages without a grant or release", |l| l.gate.counters.tailgates),
     ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
@@ -114,11 +115,11 @@ const TURNSTILE: [Number<TurnstileState>; 8] = [
 ];
 
 const UPSTREAM: [Number<UpstreamStatus>; 18] = [
-    ("connects", "Connections to its broker", |u| u.link.connects),
+    ("connects", "Connections to its broker or platform", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
     ("repeated", "Records sent that may have been sent before", |u| u.link.repeated),
-    ("refused", "Refusals of a record by the broker", |u| u.link.refused),
+    ("refused", "Refusals of a record by the broker or platform", |u| u.link.refused),
     ("unheard", "Records published without a subscriber", |u| u.link.unheard),
     ("left_out", "Records not for its platform, removed unsent", |u| u.link.left_out),
     ("stalls", "Connections closed because acknowledgements did not come", |u| u.link.stalls),
@@ -133,7 +134,9 @@ const UPSTREAM: [Number<UpstreamStatus>; 18] = [
     ("commands_unauthorised", "Commands refused for want of authority", |u| {
         u.carried_out.commands_unauthorised
     }),
-    ("photos_sent", "Photos of passages that its broker has taken", |u| u.link.photos_sent),
+    ("photos_sent", "Photos of passages that its broker or platform has taken", |u| {
+        u.link.photos_sent
+    }),
     ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
     ("unreadable", "Illegible entries of the platform's lists", |u| u.link.unreadable),
 ];
@@ -336,7 +339,7 @@ impl Page<'_> {
     fn upstreams(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
         let each = upstreams.iter().map(|u| (vec![("upstream", &*u.link.name)], u));
         let connected = each.clone().map(|(labels, u)| (labels, yes(u.link.connected)));
-        self.each("upstream_connected", "The broker is connected", connected)?;
+        self.each("upstream_connected", "The broker or platform is connected", connected)?;
         self.counters("upstream", &UPSTREAM, each.clone())?;
         let aside = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.withheld)));
         self.each("upstream_withheld_records", "Records of which the platform has a stub", aside)?;
@@ -352,6 +355,13 @@ impl Page<'_> {
         let refused =
             each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.refused_rows)));
         self.each("upstream_refused_records", "Records that the platform has not taken", refused)?;
+        let dismissed =
+            each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.dismissed_rows)));
+        self.each(
+            "upstream_dismissed_records",
+            "Refused records that a person has dismissed",
+            dismissed,
+        )?;
         let undecided = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.undecided)));
         self.each(
             "upstream_undecided_records",

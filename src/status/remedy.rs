@@ -118,6 +118,8 @@ pub enum Remedy<'a> {
     Unauthorised {
         count: u64,
         code: &'static str,
+        /// Who passes commands on: `broker` or `platform`.
+        peer: &'static str,
     },
     FolderUnread {
         dir: &'a Path,
@@ -283,7 +285,8 @@ impl fmt::Display for Remedy<'_> {
             Remedy::RefusedRows { records, upstream } => write!(
                 f,
                 "the platform has not taken {}: `gatehouse upstream refused {upstream}` shows each \
-                 with its reason. Mend the cause, then `gatehouse upstream retry {upstream}`",
+                 with its reason. Mend the cause, then `gatehouse upstream retry {upstream}`; for one \
+                 that the platform can never take, `gatehouse upstream dismiss {upstream} SEQ`",
                 counted(*records, "record")
             ),
             Remedy::SessionDown { session, why } => write!(
@@ -296,11 +299,11 @@ impl fmt::Display for Remedy<'_> {
                 "no signed command or acknowledgement of the platform counts, because command_key \
                  cannot be used: {problem}"
             ),
-            Remedy::Unauthorised { count, code } => write!(
+            Remedy::Unauthorised { count, code, peer } => write!(
                 f,
                 "{} refused for want of authority since the start, the last one as {code}: if the \
                  platform sent it, see commands and command_key in the configuration; if not, ask \
-                 the broker's operator who may publish",
+                 the {peer}'s operator who may send commands",
                 counted(*count, "command")
             ),
             Remedy::FolderUnread { dir, error } => write!(f, "{}: {error}", dir.display()),

@@ -333,9 +333,13 @@ pub(super) fn link(
         return None;
     }
     let count = backlog.map(|(rows, _)| rows);
+    let (refused, down) = match state.is_platform() {
+        true => ("platform_login_refused", "platform_link_down"),
+        false => ("link_login_refused", "link_down"),
+    };
     let down = match state.next_try {
-        Some(at) => Detail::new("link_login_refused").with("wait_s", at.since(now).as_secs()),
-        None => Detail::new("link_down"),
+        Some(at) => Detail::new(refused).with("wait_s", at.since(now).as_secs()),
+        None => Detail::new(down),
     };
     let down = down.with("problem", problem(&state.last_error));
     let detail = match count {
@@ -359,11 +363,13 @@ pub(super) fn outbox(
     if age <= limits.outbox_age {
         return None;
     }
-    let code = match (rows, state.connected) {
-        (1, true) => "one_record_waits",
-        (1, false) => "one_record_waits_link_down",
-        (_, true) => "records_wait",
-        (_, false) => "records_wait_link_down",
+    let code = match (rows, state.connected, state.is_platform()) {
+        (1, true, true) => "one_record_waits_for_platform",
+        (1, true, false) => "one_record_waits",
+        (1, false, _) => "one_record_waits_link_down",
+        (_, true, true) => "records_wait_for_platform",
+        (_, true, false) => "records_wait",
+        (_, false, _) => "records_wait_link_down",
     };
     let detail = Detail::new(code).with("records", rows).with("age_s", age.as_secs());
     // The trouble began when the oldest record reached the limit. `since` cannot be before this
@@ -394,7 +400,7 @@ pub(super) fn certificates(
                 Some(certificate) if now.synced => {
                     let left = certificate.until.duration_since(now.timestamp());
                     let trouble = || {
-                        let detail = ends(certificate, left);
+                        let detail = ends(certificate, left, state.is_platform());
                         Trouble { since: started, detail, count: None }
                     };
                     PartState::new(what, &subject, (left <= ahead).then(trouble))
@@ -409,8 +415,12 @@ pub(super) fn certificates(
     looks
 }
 
-fn ends(certificate: &Certificate, left: SignedDuration) -> Detail {
+fn ends(certificate: &Certificate, left: SignedDuration, is_platform: bool) -> Detail {
     let code = match (certificate.whose, left.is_positive()) {
+        (CertificateOf::Authority, true) if is_platform => "platform_authority_certificate_ends",
+        (CertificateOf::Authority, false) if is_platform => "platform_authority_certificate_ended",
+        (CertificateOf::Broker, true) if is_platform => "platform_certificate_ends",
+        (CertificateOf::Broker, false) if is_platform => "platform_certificate_ended",
         (CertificateOf::Authority, true) => "authority_certificate_ends",
         (CertificateOf::Authority, false) => "authority_certificate_ended",
         (CertificateOf::Gateway, true) => "gateway_certificate_ends",

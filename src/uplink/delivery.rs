@@ -20,6 +20,7 @@
 
 mod each;
 mod platform;
+mod put_off;
 mod queue;
 mod sent;
 #[cfg(test)]
@@ -32,6 +33,8 @@ use std::{
 
 use self::each::Each;
 pub use self::platform::NeverSent;
+use self::put_off::PutOff;
+pub use self::put_off::Turn;
 use self::queue::Queue;
 pub use self::sent::Sent;
 use crate::{clock::Monotonic, config::Ack};
@@ -144,6 +147,8 @@ pub struct Delivery<T> {
     finished: BTreeSet<u64>,
     /// The consumer acknowledges each row by itself.
     each: Option<Each>,
+    /// The rows that go alone, or last.
+    put_off: PutOff,
 }
 
 impl<T> Delivery<T> {
@@ -178,6 +183,7 @@ impl<T> Delivery<T> {
             rewound: None,
             finished: BTreeSet::new(),
             each: None,
+            put_off: PutOff::default(),
         }
     }
 
@@ -206,6 +212,7 @@ impl<T> Delivery<T> {
         self.rewound = None;
         self.finished.clear();
         self.each = self.each.take().map(|_| Each::default());
+        self.put_off = PutOff::default();
     }
 
     /// Adds the rows that this connection has carried to `sent`.
@@ -260,8 +267,17 @@ impl<T> Delivery<T> {
 
     /// Returns the next row to hand to the client.
     pub fn next(&mut self, now: Monotonic) -> Option<(u64, T)> {
+        self.next_in_turn(now, |_| Turn::Now)
+    }
+
+    /// As [`next`](Self::next). `turn` says when a row goes.
+    pub fn next_in_turn(
+        &mut self,
+        now: Monotonic,
+        mut turn: impl FnMut(u64) -> Turn,
+    ) -> Option<(u64, T)> {
         loop {
-            if self.busy.len() >= self.window || self.is_slowed(now) {
+            if self.busy.len() >= self.window || self.is_slowed(now) || self.one_goes_alone() {
                 return None;
             }
             let waits =
@@ -275,17 +291,23 @@ impl<T> Delivery<T> {
                 (true, false) if !unread => Origin::Fresh,
                 _ => return None,
             };
-            self.fresh_next = lane == Origin::Backlog;
             let upto = self.upto.unwrap_or(0);
-            let queue = self.queue(lane);
-            let (seq, row) = queue.ready.pop_front()?;
-            queue.handed = queue.handed.max(seq);
+            let seq = self.queue(lane).ready.front().map(|(seq, _)| *seq)?;
             // A row that is acknowledged by now, or on its way already, is not sent twice.
             let on_its_way = self.busy.contains(&seq)
                 || self.finished.contains(&seq)
                 || self.backlog.awaited.contains(&seq)
                 || self.fresh.awaited.contains(&seq);
-            if seq <= upto || on_its_way {
+            let is_done = seq <= upto || on_its_way;
+            let turn = if is_done { Turn::Aside } else { turn(seq) };
+            if turn == Turn::Alone && !self.busy.is_empty() {
+                return None;
+            }
+            self.fresh_next = lane == Origin::Backlog;
+            let queue = self.queue(lane);
+            let (seq, row) = queue.ready.pop_front()?;
+            queue.handed = queue.handed.max(seq);
+            if self.put_off.passes_over(seq, turn) {
                 continue;
             }
             self.busy.insert(seq);
@@ -321,6 +343,11 @@ impl<T> Delivery<T> {
         let Some(message) = self.unnumbered.pop_front() else { return false };
         self.in_flight.insert(packet, message);
         message.0.is_some()
+    }
+
+    /// Returns the row that has this packet id.
+    pub fn row_of(&self, packet: u16) -> Option<u64> {
+        self.in_flight.get(&packet).and_then(|(row, _)| *row)
     }
 
     /// Notes that the broker acknowledged a packet. Returns true for a row. A packet that is not on
@@ -433,6 +460,7 @@ impl<T> Delivery<T> {
             fresh.ready.clear();
         }
         self.finished.retain(|seq| !(first..=last).contains(seq));
+        self.put_off.offer(first, last);
         let (from, to) = self.rewound.unwrap_or((first, last));
         self.rewound = Some((from.min(first), to.max(last)));
     }

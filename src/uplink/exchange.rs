@@ -8,7 +8,6 @@
 
 mod pauses;
 mod session;
-mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -19,15 +18,16 @@ use tokio::{
     time::sleep,
 };
 
-use self::{session::Session, suspects::Suspects};
+use self::session::Session;
 use super::{
     authority::Authority,
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     mqtt::jittered,
     profiles::{Profile, Talk},
-    rows::Rows,
+    rows::{Rows, recount},
     state::UpstreamState,
+    suspects::Suspects,
     tls::Safety,
     wire::Wire,
 };
@@ -148,6 +148,10 @@ async fn run_over(
                 Some(asked) = asked.recv() => {
                     if let Asked::Again { from, to } = asked {
                         delivery.again(from, to);
+                    } else if asked == Asked::Recount
+                        && let Err(error) = recount(&context, &name, &state).await
+                    {
+                        tracing::warn!(%error, "the refused records cannot be counted");
                     }
                 }
             }

@@ -42,6 +42,8 @@ pub enum Asked {
     Again { from: u64, to: u64 },
     /// To look again for records of databases that were set aside.
     Earlier,
+    /// To count the refused rows again: a person dismissed some.
+    Recount,
 }
 
 /// Maximum number of waiting commands of an upstream. A further command is answered with `busy`.

@@ -21,6 +21,7 @@ mod route;
 mod rows;
 mod set_aside;
 mod state;
+mod suspects;
 mod tcp;
 mod terms;
 #[cfg(test)]

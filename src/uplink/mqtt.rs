@@ -27,7 +27,9 @@ use super::{
     probe::{NO_REASON, refused_will},
     profiles::{Message, Profile},
     route::{ConnectOutcome, Route},
+    rows::recount,
     state::UpstreamState,
+    suspects::{Suspects, present},
     terms::{Part, SAID_SO, Terms},
     tls::Safety,
 };
@@ -66,6 +68,7 @@ pub(super) async fn run(
     let password = || upstream.password.as_ref().and_then(|password| password.read().ok());
     let mut tried = None;
     let mut pace = Pace::default();
+    let mut suspects = Suspects::default();
     loop {
         let (at, version) = route.next();
         let Some((broker, terms)) = upstream.brokers.get(at).zip(terms.get_mut(at)) else { return };
@@ -81,9 +84,13 @@ pub(super) async fn run(
             let authority = &Arc::new(authority);
             let (upstream, profile, safety) = (&upstream, &profile, &safety);
             let to = To { upstream, profile, authority, broker, version, safety };
-            let session =
-                session(to, &context, &state, &mut delivery, (terms, &mut pace), &mut asked);
-            let mut ended = caught(session).await.unwrap_or_else(|fault| {
+            let parts = (&mut *terms, &mut pace, &mut suspects);
+            let session = session(to, &context, &state, &mut delivery, parts, &mut asked);
+            let ran = caught(session).await;
+            if let Err(fault) = &ran {
+                suspects.ended_over(delivery.on_their_way().map(present), &fault.to_string());
+            }
+            let mut ended = ran.unwrap_or_else(|fault| {
                 state.send_modify(|s| s.restarts += 1);
                 Err(fault.into())
             });
@@ -156,7 +163,13 @@ pub(super) async fn run(
                 }
                 Some(asked) = asked.recv() => {
                     if let Asked::Again { from, to } = asked {
+                        suspects.forget_between(from, to);
+                        delivery.returned(to);
                         delivery.again(from, to);
+                    } else if asked == Asked::Recount
+                        && let Err(error) = recount(&context, &name, &state).await
+                    {
+                        tracing::warn!(%error, "the refused records cannot be counted");
                     }
                 }
             }

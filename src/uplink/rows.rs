@@ -4,7 +4,11 @@
 //! In: the decisions of [`Delivery`]. Out: [`Row`]s to send; transactions that strike rows off, or
 //! note that a platform refused them. Touches: the database.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::{
+    cell::{Cell, OnceCell},
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -42,6 +46,8 @@ pub struct Row {
     pub known: (LedgerId, u64, Leaf),
     /// The number under which the platform is asked for its verdict. The row was sent before.
     pub serial: Option<String>,
+    /// Whether it carries a photo, or why not. `None`: no record of this platform does.
+    pub photo: Option<Result<(), LeftOut>>,
 }
 
 /// Returns the size of a publish in MQTT 5, in bytes. In MQTT 3.1.1 it is one byte less.
@@ -96,21 +102,27 @@ impl Maker<'_> {
         };
         let needs = (self.upstream, self.profile.needs());
         let made_at = Timestamp::from_millisecond(self.at_ms).unwrap_or_default();
-        let attach = |record: &_| Attached {
-            reckoned,
-            made_at,
-            photo: self.photo(record),
-            ..attached(self.tx, self.store.sealer(), needs, record)
+        let carries = Cell::new(None);
+        let attach = |record: &_| {
+            let photo = self.photo(record);
+            carries.set(photo.as_ref().map(|photo| photo.as_ref().map(drop).map_err(|why| *why)));
+            let in_words = |why: LeftOut| why.sentence().to_owned();
+            Attached {
+                reckoned,
+                made_at,
+                photo: photo.map(|photo| photo.map_err(in_words)),
+                ..attached(self.tx, self.store.sealer(), needs, record)
+            }
         };
         let made = profiles::message(self.profile, self.origin, stored, cause, resent, attach)?;
-        Some(self.made(seq, stored, resent, made).map(|made| (seq, made)))
+        Some(self.made(stored, (seq, resent, carries.get()), made).map(|made| (seq, made)))
     }
 
     /// Returns the photo that a record carries, or why it carries none.
-    fn photo(&self, record: &Record) -> Option<Result<Arc<[u8]>, String>> {
+    fn photo(&self, record: &Record) -> Option<Result<Arc<[u8]>, LeftOut>> {
         let (photos, upstream) = self.photos.filter(|_| self.profile.needs().photo)?;
         let photo = photos.of(self.tx, upstream, record);
-        Some(photo.map(|photo| photo.jpeg.into()).map_err(|why| why.sentence().to_owned()))
+        Some(photo.map(|photo| photo.jpeg.into()))
     }
 
     /// Returns how the time of an entry is known, where its own clock does not say so and the
@@ -131,9 +143,8 @@ impl Maker<'_> {
 
     fn made(
         &self,
-        seq: u64,
         stored: &Stored,
-        resent: bool,
+        (seq, resent, photo): (u64, bool, Option<Result<(), LeftOut>>),
         made: profiles::Made,
     ) -> Result<RowMade, LinkError> {
         let message = match made {
@@ -147,7 +158,7 @@ impl Maker<'_> {
             Talk::Https(_) | Talk::Tcp(_) => ledger::serial_of(self.tx, self.upstream, seq)?,
         };
         let known = (stored.entry.ledger, seq, Leaf::from(stored));
-        Ok(RowMade::Row(Box::new(Row { message, resent, known, serial })))
+        Ok(RowMade::Row(Box::new(Row { message, resent, known, serial, photo })))
     }
 }
 
@@ -182,6 +193,10 @@ pub struct Rows<'a> {
     pub stubbed: Vec<Stub>,
     /// Rows that the platform refused, which are to stand aside.
     pub refusals: Vec<Refusal>,
+    /// The same, of which the broker has a stub.
+    pub behind_stubs: Vec<Refusal>,
+    /// The rows on their way that carry a photo, or why they carry none.
+    pub carried: BTreeMap<u64, Result<(), LeftOut>>,
     /// Photos that the broker has, or that are left out.
     pub photos_done: Vec<u64>,
     /// Whether photos go after their records.
@@ -201,9 +216,20 @@ pub fn limit_key(upstream: &str) -> String {
     format!("withheld_over/{upstream}")
 }
 
-/// Returns the key of the last row that stood aside and was put back.
-pub fn returned_key(upstream: &str) -> String {
-    format!("returned/{upstream}")
+/// Counts the rows that stand aside as refused.
+pub async fn recount(
+    context: &Context,
+    upstream: &str,
+    state: &watch::Sender<UpstreamState>,
+) -> Result<(), LinkError> {
+    let name = upstream.to_owned();
+    let count = context.store.read(move |tx| {
+        let dismissed = ledger::dismissed(tx, &name)?.len() as u64;
+        Ok::<_, LedgerError>((ledger::count_refused(tx, &name)?, dismissed))
+    });
+    let (refused, dismissed) = count.await?;
+    state.send_modify(|s| (s.refused_rows, s.dismissed_rows) = (refused, dismissed));
+    Ok(())
 }
 
 impl<'a> Rows<'a> {
@@ -221,6 +247,8 @@ impl<'a> Rows<'a> {
             delivery,
             stubbed: Vec::new(),
             refusals: Vec::new(),
+            behind_stubs: Vec::new(),
+            carried: BTreeMap::new(),
             photos_done: Vec::new(),
             notes_photos: false,
             largest: usize::MAX,
@@ -315,6 +343,7 @@ impl<'a> Rows<'a> {
         self.delivery.to_strike() > 0
             || !self.stubbed.is_empty()
             || !self.refusals.is_empty()
+            || !self.behind_stubs.is_empty()
             || !self.photos_done.is_empty()
             || self.delivery.upto().unwrap_or(0) > self.struck_upto
             || self.signed.1
@@ -324,6 +353,25 @@ impl<'a> Rows<'a> {
         let enough = self.delivery.to_strike() >= STRIKE_ROWS;
         let last = self.has_to_strike() && self.delivery.is_idle();
         self.striking.is_none() && (enough || last)
+    }
+
+    /// Notes that a row is handed on.
+    pub fn handed(&mut self, seq: u64, row: &Row) {
+        self.carried.extend(row.photo.map(|photo| (seq, photo)));
+    }
+
+    /// Counts the photos within rows that are struck off.
+    fn count_photos(&mut self, rows: &[u64]) {
+        let carried = rows.iter().filter_map(|seq| self.carried.remove(seq)).collect::<Vec<_>>();
+        self.state.send_if_modified(|s| {
+            for photo in carried {
+                match photo {
+                    Ok(()) => s.photos_sent += 1,
+                    Err(why) => s.photo_left_out(why, 1),
+                }
+            }
+            false
+        });
     }
 
     /// Begins to strike off acknowledged rows and rows that are not for this platform.
@@ -337,6 +385,9 @@ impl<'a> Rows<'a> {
         }
         let stubbed = std::mem::take(&mut self.stubbed);
         let refusals = std::mem::take(&mut self.refusals);
+        let behind_stubs = std::mem::take(&mut self.behind_stubs);
+        self.count_photos(&rows);
+        self.carried.retain(|seq, _| refusals.iter().all(|refusal| refusal.seq != *seq));
         let counts_refused = self.state.borrow().refused_rows > 0;
         let photos_done = std::mem::take(&mut self.photos_done);
         let notes_photos = self.notes_photos;
@@ -352,6 +403,7 @@ impl<'a> Rows<'a> {
                         set_meta(tx, &limit_key(&name), &largest.to_be_bytes())?;
                     }
                 }
+                ledger::refuse_behind_stub(tx, &name, &behind_stubs)?;
                 ledger::photos_done(tx, &name, &photos_done)?;
                 let photos_crowded_out = match notes_photos {
                     true => ledger::note_photos(tx, &name, &rows, upto)?,
@@ -370,7 +422,8 @@ impl<'a> Rows<'a> {
                 let acknowledged = rows + more.transpose()?.unwrap_or(0);
                 let withheld = stands_aside.then(|| ledger::withheld(tx, &name)).transpose()?;
                 // Refused rows may have been put back meanwhile.
-                let refused = counts_refused || !refusals.is_empty();
+                let any_new = !refusals.is_empty() || !behind_stubs.is_empty();
+                let refused = counts_refused || any_new;
                 let refused = refused.then(|| ledger::count_refused(tx, &name)).transpose()?;
                 Ok::<_, LedgerError>(Struck {
                     acknowledged,

@@ -65,10 +65,13 @@ pub struct UpstreamState {
     /// Records that the platform refused, or for which the gateway lacks something. They stand aside.
     #[serde(default)]
     pub refused_rows: u64,
+    /// Records that stand aside and that a person has dismissed.
+    #[serde(default)]
+    pub dismissed_rows: u64,
     /// Records of which the platform has not given its verdict yet.
     #[serde(default)]
     pub undecided: u64,
-    /// Photos that the broker has taken.
+    /// Photos that the broker or the platform has taken, alone or within their records.
     #[serde(default)]
     pub photos_sent: u64,
     /// Photos that wait to be sent after their records.
@@ -104,6 +107,11 @@ impl UpstreamState {
         if photos > 0 && why != LeftOut::None {
             *self.photos_left_out.entry(why).or_default() += photos;
         }
+    }
+
+    /// Whether it is a platform that answers each call, and no broker.
+    pub fn is_platform(&self) -> bool {
+        !self.broker.starts_with("mqtt")
     }
 
     /// Records a trouble and its time.

@@ -49,6 +49,8 @@ pub struct Habits {
     pub keep_alive_s: Option<u16>,
     /// It drops the connection at each such publish, before its PUBACK.
     pub drops_each: Option<usize>,
+    /// It hangs up over the records of passages with these seqs, and takes stubs of them.
+    pub hangs_up_over: BTreeSet<u64>,
     /// The platform acknowledges what it has.
     pub acks: bool,
 }
@@ -384,6 +386,15 @@ impl Session {
         let way = way.map(|(_, way)| *way);
         if let Some(way) = way {
             self.end(way)?;
+        }
+        if !self.habits.hangs_up_over.is_empty() {
+            let json: Value = serde_json::from_slice(&rest[at..]).unwrap_or_default();
+            let is_record = leaf == "attendance" && json["withheld"].is_null();
+            let hated =
+                json["seq"].as_u64().is_some_and(|s| self.habits.hangs_up_over.contains(&s));
+            if is_record && hated {
+                return Err(Over);
+            }
         }
         if let Some(each) = self.habits.drops_each {
             let n = self.broker.publishes.fetch_add(1, Ordering::SeqCst) + 1;

@@ -366,3 +366,84 @@ fn i14_mosquitto_with_access_lists_gets_the_records_and_check_says_what_it_forbi
         daemon.stop();
     }
 }
+
+#[test]
+fn i3_a_record_over_which_a_broker_hangs_up_stands_aside_and_the_others_go() {
+    for (ack, version) in [("broker", "3.1.1"), ("platform", "5")] {
+        let hated = [6, 32].into();
+        let habits =
+            |hangs_up_over| Habits { hangs_up_over, acks: ack == "platform", ..Habits::default() };
+        let (broker, site) = site(habits(hated));
+        site.configure(|c| c.its("version", version).its("ack", ack));
+        let (daemon, _) = delivered(&site);
+        let status =
+            site.status_when("two to stand aside", |s| s["upstreams"][0]["refused_rows"] == 2);
+        assert!(remedies(&status).contains("gatehouse upstream refused platform"), "{status:#}");
+        broker.with(|p| {
+            is_whole(p);
+            assert_eq!(p.stubs(), [6, 32].into(), "{ack}");
+        });
+        let listed = site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+        let seqs: Vec<_> = listed.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, [6, 32]);
+        let words = "the broker ended each connection over it";
+        assert!(listed[0]["reason"].as_str().unwrap().starts_with(words), "{}", listed[0]);
+        // The operator mends the broker, and the records go.
+        broker.change(habits([].into()));
+        assert_eq!(site.gatehouse(&["upstream", "retry", "platform"]).code, 0);
+        broker.when("the records themselves", |p| p.stubs().is_empty().then_some(()));
+        site.status_when("none to stand aside", |s| s["upstreams"][0]["refused_rows"] == 0);
+        site.status_when("all to be delivered", |s| Site::outbox(s) == 0);
+        broker.with(is_whole);
+        daemon.stop();
+    }
+}
+
+#[test]
+fn i3_mosquitto_gets_all_but_the_record_over_its_packet_size_in_3_1_1() {
+    let mut site = Site::with(|c| c.its("version", "3.1.1"));
+    site.broker.add("max_packet_size 1400\n");
+    site.broker.start();
+    let mut records = site.broker.subscriber();
+    // In 3.1.1 a broker cannot say how large a packet may be: it hangs up.
+    let people = [person("W001", "刘峰", "钢筋一班"), person("W002", "李雷", &"班".repeat(300))];
+    let passages = (0..20).map(|n| {
+        let then =
+            went(&people[usize::from(n == 7)], Direction::Entry, "2026-10-01T08:00:00+08:00");
+        crate::common::past::Went { at_ms: then.at_ms + n * 1000, ..then }
+    });
+    write(&site, &people, passages);
+    let (daemon, _) = delivered(&site);
+    let status = site.status_when("one to stand aside", |s| s["upstreams"][0]["refused_rows"] == 1);
+    assert_eq!(status["upstreams"][0]["version"], "3.1.1");
+    let listed = site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+    assert_eq!((listed[0]["worker"].as_str(), listed.len()), (Some("W002"), 1), "{listed:?}");
+    let (mut whole, mut stubs) = (0, 0);
+    while whole < 19 || stubs < 1 {
+        let record = records.next_on("attendance");
+        match record["withheld"].as_str() {
+            Some("refused") => stubs += 1,
+            Some(other) => panic!("{other}"),
+            None => whole += 1,
+        }
+    }
+    daemon.stop();
+}
+
+#[test]
+fn i3_no_record_stands_aside_at_a_broker_that_hangs_up_over_all_records_and_takes_the_rest() {
+    let forbids = vec![("attendance", Way::HangUp)];
+    let (broker, site) = site(Habits { forbids, ..Habits::default() });
+    let daemon = site.start();
+    broker.when("many hang-ups", |p| (p.connects.len() >= 8).then_some(()));
+    assert_eq!(site.status()["upstreams"][0]["refused_rows"], 0);
+    daemon.stop();
+    broker.change(Habits::default());
+    let (daemon, status) = delivered(&site);
+    assert_eq!(status["upstreams"][0]["refused_rows"], 0);
+    broker.with(|p| {
+        is_whole(p);
+        assert!(p.stubs().is_empty(), "{:?}", p.stubs());
+    });
+    daemon.stop();
+}

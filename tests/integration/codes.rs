@@ -157,6 +157,66 @@ fn a_code_is_drawn_for_the_terminal_with_its_text_and_end() {
     codes.gate.site.gatehouse(&["worker", "qr", "W009"]).refused("there is no worker W009");
 }
 
+#[test]
+fn a_code_for_a_worker_who_may_not_enter_says_so_and_opens_the_exit_only() {
+    let mut codes = Codes::start(Table::new());
+    let does = |what: &[&str]| {
+        let said = codes.gate.site.gatehouse(&[&["worker"], what].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+        said.out
+    };
+    for (verb, word, remedy) in [
+        (&["bar", "W001", "--reason", "theft"][..], "barred (theft)", "worker resume W001"),
+        (&["resume", "W001", "--reason", "cleared"], "", ""),
+        (
+            &["update", "W001", "--valid-until", "2026-01-31", "--yes"],
+            "until 2026-01-31",
+            "--valid-until",
+        ),
+        (&["update", "W001", "--clear", "valid-until", "--reason", "goes on"], "", ""),
+        (&["suspend", "W001", "--reason", "papers"], "suspended (papers)", "worker resume W001"),
+    ] {
+        does(verb);
+        let said = does(&["qr", "W001"]);
+        let line =
+            if word.is_empty() { "opens one passage" } else { "opens no entry, only an exit" };
+        assert!([line, word, remedy].iter().all(|part| said.contains(part)), "{verb:?}: {said}");
+    }
+    let made = does(&["qr", "W001", "--json"]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    assert!(made["exit_only"].as_str().unwrap().contains("suspended (papers)"), "{made}");
+    let code = made["code"].as_str().unwrap();
+    codes.entry.send(format!("{code}\r").as_bytes());
+    assert_eq!(codes.gate.platform.event("denial")["reason"], "suspended");
+    codes.exit.send(format!("{code}\r").as_bytes());
+    assert_eq!(codes.gate.board.line(), "coil 1 on");
+    // A worker who was removed gets none.
+    let removed = codes.gate.site.gatehouse(&["worker", "remove", "W001", "--reason", "left"]);
+    assert_eq!(removed.code, 0, "{removed:?}");
+    codes.gate.site.gatehouse(&["worker", "qr", "W001"]).refused("removed");
+}
+
+#[test]
+fn a_used_code_does_not_open_again_after_the_ledger_is_renewed() {
+    let mut codes = Codes::start(Table::new());
+    let [used, fresh] = [codes.made(), codes.made()];
+    codes.passes(&used);
+    codes.gate.site.status_when("an empty outbox", |s| Site::outbox(s) == 0);
+    codes.gate.daemon.take().unwrap().stop();
+    let renew = ["ledger", "renew", "--reason", "copy put back"];
+    let said = codes.gate.site.gatehouse(&renew);
+    assert_eq!(said.code, 0, "{said:?}");
+    codes.gate.daemon = Some(codes.gate.site.start_with(&codes.wall.environment()));
+    codes.gate.platform.event("successor");
+    codes
+        .gate
+        .site
+        .status_when("the readers", |s| s["lanes"][0]["readers"][0]["connected"] == true);
+    codes.entry.send(format!("{used}\r").as_bytes());
+    assert_eq!(codes.denied(), "code_used");
+    assert_eq!(codes.passes(&fresh)["means"], "qr");
+}
+
 /// Returns the fenced block of docs/integrate/qr.md that begins after this text.
 fn documented(after: &str) -> String {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/integrate/qr.md");

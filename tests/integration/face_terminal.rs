@@ -121,6 +121,71 @@ fn i8_a_record_over_the_brokers_size_stands_aside_and_the_others_arrive() {
     daemon.stop();
 }
 
+#[test]
+fn a_supplement_that_the_platform_cannot_take_is_dismissed_and_is_no_trouble_any_more() {
+    let mut site = Site::with(|c| speaks(c, &USUAL));
+    let passages = morning(2);
+    past::write(&site, &[person("W000", "刘峰", "钢筋一班")], passages.into_iter().take(1));
+    site.broker.start();
+    let mut platform = FacePlatform::start(&site, &USUAL);
+    let daemon = site.start();
+    platform.stored(1);
+    let said = site.gatehouse(&[
+        "attendance",
+        "supplement",
+        "--worker",
+        "W000",
+        "--direction",
+        "exit",
+        "--at",
+        "2026-10-01 18:00",
+        "--reason",
+        "the gate had no power",
+    ]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let refused = |s: &Value, n: u64| s["upstreams"][0]["refused_rows"] == n;
+    let status = site.status_when("the supplement to stand aside", |s| refused(s, 1));
+    assert!(Site::degraded(&status).contains(&"upstream platform"), "{status:#}");
+    let listed = || site.gatehouse(&["--json", "upstream", "refused", "platform"]).json_lines();
+    let seq = listed()[0]["seq"].to_string();
+    let dismiss = |seq: &str| site.gatehouse(&["upstream", "dismiss", "platform", seq]);
+    dismiss("1").refused("record 1 does not stand aside here");
+    assert_eq!(dismiss(&seq).code, 0);
+    let well = |s: &Value| refused(s, 0) && s["upstreams"][0]["dismissed_rows"] == 1;
+    let status = site.status_when("the dismissal", well);
+    let remedies = status["degraded"].to_string();
+    assert!(!remedies.contains("upstream refused"), "{remedies}");
+    assert_eq!(listed()[0]["dismissed"], true);
+    // A restart does not offer it again. A person may.
+    daemon.stop();
+    let daemon = site.start();
+    site.status_when("the dismissal after a restart", well);
+    assert_eq!(site.gatehouse(&["upstream", "retry", "platform"]).code, 0);
+    site.status_when("the supplement to stand aside again", |s| {
+        refused(s, 1) && s["upstreams"][0]["dismissed_rows"] == 0
+    });
+    daemon.stop();
+}
+
+#[test]
+fn i3_a_record_over_which_a_broker_of_3_1_1_hangs_up_stands_aside_and_the_others_arrive() {
+    let mut site = Site::with(|c| speaks(c, &USUAL).its("version", "3.1.1"));
+    let mut passages = morning(12);
+    passages[4].person.team = "钢".repeat(60);
+    past::write(&site, &[], passages.into_iter());
+    // In 3.1.1 a broker cannot say how large a packet may be: it hangs up.
+    site.broker.add("max_packet_size 640\n");
+    site.broker.start();
+    let mut platform = FacePlatform::start(&site, &USUAL);
+    let daemon = site.start();
+    platform.stored(10);
+    let status = emptied(&site);
+    assert_eq!(status["upstreams"][0]["refused_rows"], 1, "{status:#}");
+    let listed = site.gatehouse(&["upstream", "refused", "platform"]);
+    assert!(listed.out.contains("the broker ended each connection over it"), "{listed:?}");
+    daemon.stop();
+}
+
 #[cfg(feature = "failpoints")]
 #[test]
 fn i3_a_cut_at_each_step_of_an_acknowledged_delivery_loses_no_record() {
@@ -384,4 +449,9 @@ fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() 
     let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     let rows: Vec<(String, bool)> = rows.map(Result::unwrap).collect();
     assert_eq!(rows, [("W001".to_owned(), true), ("W002".to_owned(), false)]);
+    // Both records are counted when they are struck off: one photo went, and one did not.
+    let site = &scene.gate.site;
+    let status =
+        site.status_when("the photo to be counted", |s| s["upstreams"][0]["photos_sent"] == 1);
+    assert_eq!(status["upstreams"][0]["photos_left_out"], serde_json::json!({"no_consent": 1}));
 }

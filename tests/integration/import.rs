@@ -330,6 +330,67 @@ fn an_import_understands_the_notation_of_an_office_and_reports_a_common_fault_on
 }
 
 #[test]
+fn a_dry_run_finds_the_faults_of_cards_and_photo_consents_that_the_real_run_finds() {
+    let (site, _daemon) = site();
+    let head = "工号,姓名,证件类型,证件号码,班组,劳务公司,工种,卡号,同意书编号,同意书日期,照片同意";
+    let row =
+        |id: &str, more: &str| format!("{id},刘峰,护照,E1234{id},钢筋一班,福鼎劳务,钢筋工,{more}");
+    let import = |rows: &[String], more: &[&str]| {
+        fs::write(site.path("roster.csv"), format!("{head}\n{}\n", rows.join("\n"))).unwrap();
+        import(&site, "roster.csv", more)
+    };
+    let first = [row("W001", "1001,C-1,2026-10-01,是"), row("W002", "1002,C-2,2026-10-01,否")];
+    let said = import(&first, &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let consents = |id: &str| {
+        let shown = site.gatehouse(&["--json", "worker", "show", id]).out;
+        shown.contains("photo:platform")
+    };
+    assert!(consents("W001") && !consents("W002"), "{said:?}");
+    // The same file again changes nothing.
+    let again = import(&first, &[]);
+    assert!(summary(&again).starts_with("2 rows: 0 enrolled, 0 updated, 2 unchanged"), "{again:?}");
+
+    let rows = [
+        row("W003", "1003,,,"),
+        row("W004", "0000001003,,,"),
+        row("W005", "1001,,,"),
+        row("W006", "1;2;3;4,,,"),
+        row("W001", ",C-1,2026-10-01,否"),
+        row("W007", ",C-7,2026-10-07,也许"),
+    ];
+    for more in [&["--dry-run"][..], &[]] {
+        let said = import(&rows, more);
+        assert_eq!(said.code, 1, "{said:?}");
+        let report = fs::read_to_string(site.path("report.csv")).unwrap();
+        let of = |id: &str| {
+            let row = format!(",{id},");
+            report.lines().find(|line| line.contains(&row)).unwrap().to_owned()
+        };
+        for (id, words) in [
+            ("W003", "is also in row 3"),
+            ("W004", "is also in row 2"),
+            ("W005", "W001"),
+            ("W006", "3"),
+            ("W001", "--purpose photo:platform --withdrawn"),
+            ("W007", "neither yes (是) nor no (否)"),
+        ] {
+            assert!(of(id).contains("refused") && of(id).contains(words), "{more:?}: {}", of(id));
+        }
+        assert!(summary(&said).contains("6 refused"), "{more:?}: {said:?}");
+    }
+    // A column must name one of several platforms.
+    let unknown = head.replace("照片同意", "照片同意（elsewhere）");
+    let text = format!("{unknown}\n{}\n", row("W008", ",C-8,2026-10-08,是"));
+    fs::write(site.path("roster.csv"), text).unwrap();
+    let said = site.gatehouse(&arguments(&site, "roster.csv", &[]));
+    assert!(
+        said.code == 1 && said.err.contains("照片同意（elsewhere） must name one upstream"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn an_unreadable_roster_is_refused_before_its_first_row() {
     // The roster is refused before the command connects to a daemon, so none runs here.
     let site = Site::prepare();

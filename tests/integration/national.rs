@@ -476,4 +476,9 @@ fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() 
     let image = of(ids[0])["image"].as_str().unwrap();
     shows_a(&base64::engine::general_purpose::STANDARD.decode(image).unwrap());
     assert_eq!(of(ids[1]).get("image"), None, "no photo goes without consent");
+    // Both records are counted when they are struck off: one photo went, and one did not.
+    let site = &gate.site;
+    let status =
+        site.status_when("the photo to be counted", |s| s["upstreams"][0]["photos_sent"] == 1);
+    assert_eq!(status["upstreams"][0]["photos_left_out"], serde_json::json!({"no_consent": 1}));
 }

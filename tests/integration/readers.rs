@@ -1,7 +1,12 @@
 //! Readers of cards at pseudo-terminals: the whole passage by card and by identity card, from the
 //! reader's bytes to the platform's record.
 
-use crate::common::{Gate, Lane, Said, Site, reader::Reader, walk};
+use std::{
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+
+use crate::common::{Gate, Lane, Said, Site, program, reader::Reader, walk};
 use gatehouse::reader::IdCard;
 use serde_json::{Value, json};
 
@@ -266,4 +271,41 @@ fn a_lane_that_has_only_a_reader_is_not_ready_without_it() {
     gate.site.status_when("the lane not to be ready", |status| !ready(status));
     let check = gate.site.gatehouse(&["check"]);
     assert!(check.out.contains("FAIL  reader in"), "{check:?}");
+}
+
+#[test]
+fn check_tells_apart_a_keyboard_that_is_missing_is_none_or_is_not_allowed() {
+    let site = Site::of(Lane::modbus("north").reader("in", "entry", "keyboard"));
+    let checked = |expected: &str| {
+        let check = site.gatehouse(&["check"]);
+        assert!(check.out.contains("FAIL  reader in") && check.out.contains(expected), "{check:?}");
+    };
+    checked("plug the reader in");
+    // A serial line, as of another kind of reader, is no keyboard.
+    let line = Reader::plug_in(&site.path("in"));
+    checked("is no keyboard");
+    drop(line);
+    let _ = std::fs::remove_file(site.path("in"));
+    std::fs::write(site.path("in"), "").unwrap();
+    checked("is no keyboard");
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("the rest of this test needs root, to be two users");
+        return;
+    }
+    let allow = |name: &str, mode| {
+        std::fs::set_permissions(site.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    allow("", 0o755);
+    allow("gatehouse.toml", 0o644);
+    allow("in", 0o600);
+    let nobody = 65534;
+    let check = Command::new(program())
+        .arg("check")
+        .env("GATEHOUSE_CONFIG", site.path("gatehouse.toml"))
+        .uid(nobody)
+        .gid(nobody)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(said.contains("FAIL  reader in") && said.contains("the group input"), "{check:?}");
 }

@@ -516,6 +516,58 @@ fn the_platform_file_of_longminggong_sends_what_the_platform_asks_of_a_gate() {
 }
 
 #[test]
+fn rows_of_a_busy_session_pause_while_those_of_the_others_go() {
+    let site = site();
+    let mut platform = Platform::of(&site, &[]);
+    reaches(&site, &platform);
+    let means = toml::Table::from_iter([("manual".to_owned(), 9.into())]);
+    site.configure(|c| c.its("answer_s", 600).its("means", means));
+    with_three_workers(&site, &mut platform).stop();
+    platform.tell("hold");
+    let daemon = site.start();
+    // The session of the entry waits for the list. Its rows cannot go, and those of the exit can.
+    platform.says("held");
+    let goes = |direction| {
+        let release = RELEASE.map(|word| if word == "entry" { direction } else { word });
+        let said = site.gatehouse(&release);
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    goes("entry");
+    let status = site.status_when("the pause to be told", |s| {
+        let trouble = s["upstreams"][0]["last_trouble"].as_str().unwrap_or_default();
+        trouble.contains("session north/entry is busy")
+    });
+    assert_eq!(status["upstreams"][0]["connected"], true);
+    goes("exit");
+    platform.has(1);
+    assert!(platform.records().iter().all(|(_, _, device, ..)| device == "D-OUT"));
+    platform.tell("go");
+    daemon.stop();
+    let _daemon = site.start();
+    platform.has(2);
+}
+
+#[test]
+fn a_login_answer_that_comes_byte_by_byte_is_read_and_check_gives_up_on_a_slow_one() {
+    let site = site();
+    let mut platform = Platform::of(&site, &[]);
+    reaches(&site, &platform);
+    with_three_workers(&site, &mut platform).stop();
+    platform.tell("dribble 0.05");
+    let check = site.gatehouse(&["--json", "check"]);
+    assert!(!check.out.contains("was not answered"), "{check:?}");
+    let (passages, _) = morning(4);
+    write(&site, passages);
+    let daemon = site.start();
+    platform.has(4);
+    daemon.stop();
+    // Each byte comes in time, and the answer would take a minute.
+    platform.tell("dribble 1.7");
+    let check = site.gatehouse(&["--json", "check"]);
+    assert!(check.out.contains("the login was not answered within 30s"), "{check:?}");
+}
+
+#[test]
 fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() {
     let site = Site::of(Lane::north().set("cool_down_s", 0.1));
     let mut platform = Platform::of(&site, &["--workers", "3"]);
@@ -538,4 +590,9 @@ fn i5_a_record_carries_the_photo_of_a_worker_who_consents_and_none_of_another() 
         platform.records().into_iter().map(|(code, .., photo)| (code, photo > 1000)).collect();
     photos.sort_unstable();
     assert_eq!(photos, [(1, true), (2, false)]);
+    // Both records are counted when they are struck off: one photo went, and one did not.
+    let site = &gate.site;
+    let status =
+        site.status_when("the photo to be counted", |s| s["upstreams"][0]["photos_sent"] == 1);
+    assert_eq!(status["upstreams"][0]["photos_left_out"], serde_json::json!({"no_consent": 1}));
 }

@@ -20,6 +20,8 @@ Input, one command a line:
     mute / speak    heartbeats are not answered / are answered again
     forget CODE     the session of this device is not known any longer: records get 未登录
     remove N        worker N is not on the list any longer, and records of the worker are refused
+    hold            the list is not answered until `go`; prints `held` when it is asked for
+    dribble S       an answer to a login comes byte by byte, with S seconds between them
     rot             the list's check byte is wrong from now on; `heal` ends that
 Output, one JSON object a line: `ready`, `login`, `stored`, `listed`, `done`, `report`.
 """
@@ -32,6 +34,7 @@ import socketserver
 import struct
 import sys
 import threading
+import time
 
 HEAD = 32
 LOGIN, ATTENDANCE, LIST, HEARTBEAT = 843, 848, 849, 65535
@@ -72,6 +75,8 @@ class Platform:
         self.lose = self.cut = self.damage = 0
         self.refuse, self.denied, self.removed, self.forgotten = [], set(), set(), set()
         self.mute = self.rot = False
+        self.dribble, self.free = 0, threading.Event()
+        self.free.set()
         self.records = {}  # (code, time, device): type and length of the photo
         if os.path.exists(arguments.records):
             for line in open(arguments.records):
@@ -180,7 +185,13 @@ class Client(socketserver.BaseRequestHandler):
 
     def send(self, command, content=b"", failed=False, part=0, parts=0):
         head = struct.pack("<BIIIBH", 1, len(content), part, parts, arguments.version, command)
-        self.request.sendall(head + self.session + content + bytes([failed, 1]))
+        frame = head + self.session + content + bytes([failed, 1])
+        if command == LOGIN and platform.dribble:
+            for byte in frame:
+                self.request.sendall(bytes([byte]))
+                time.sleep(platform.dribble)
+        else:
+            self.request.sendall(frame)
 
     def answer(self, command, content):
         must(self.device or command == LOGIN, f"{command} before the login")
@@ -216,6 +227,9 @@ class Client(socketserver.BaseRequestHandler):
     def list(self, content):
         must(len(content) == 39, f"a question for the list of {len(content)} bytes")
         must(content[:32].rstrip(b"\0").decode() == self.device, "the list of another device")
+        if not platform.free.is_set():
+            say(held=True)
+            platform.free.wait()
         with lock:
             platform.lists += 1
             platform.asked_all += content[32:] == b"\xff" * 7
@@ -283,6 +297,12 @@ def command(line):
                 platform.mute = word == "mute"
             case "rot" | "heal":
                 platform.rot = word == "rot"
+            case "hold":
+                platform.free.clear()
+            case "go":
+                platform.free.set()
+            case "dribble":
+                platform.dribble = float(rest)
             case "forget":
                 platform.forgotten.add(rest)
             case "remove":

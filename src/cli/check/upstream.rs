@@ -90,7 +90,8 @@ pub(super) async fn check(
         messages(lines, &target, probed, delivers, known.is_some()).await;
     }
     for certificate in &certificates {
-        if let Some(warning) = ends_soon(certificate, &clock.stamp()) {
+        let peer = if upstream.url.is_some() { "platform" } else { "broker" };
+        if let Some(warning) = ends_soon(certificate, peer, &clock.stamp()) {
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
     }
@@ -234,12 +235,16 @@ fn authority(lines: &mut Lines, upstream: &Upstream) {
         return;
     }
     if level > CommandLevel::Status {
-        let problem =
-            "a client that may publish at the broker can enroll itself and read all names";
-        lines.warn(
-            name,
-            format!("commands = \"{level}\" without a command_key: {problem}; set command_key"),
-        );
+        let problem = match upstream.url {
+            None => "a client that may publish at the broker can enroll itself and read all names",
+            Some(_) => {
+                "whoever answers at the platform's address can name workers, who wait for a person"
+            }
+        };
+        // A platform that answers each call cannot sign.
+        let remedy = if upstream.url.is_some() { "" } else { "; set command_key" };
+        lines
+            .warn(name, format!("commands = \"{level}\" without a command_key: {problem}{remedy}"));
     }
     if upstream.ack == Ack::Platform {
         // A terminal's acknowledgement has no signature.
@@ -252,7 +257,7 @@ fn authority(lines: &mut Lines, upstream: &Upstream) {
     }
 }
 
-fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
+fn ends_soon(certificate: &Certificate, peer: &str, now: &Stamp) -> Option<String> {
     let left_days =
         (certificate.until.as_second() - now.timestamp().as_second()).div_euclid(86_400);
     if left_days >= RENEW_WITHIN_DAYS {
@@ -261,15 +266,15 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
     let path = certificate.path.as_deref().map(Path::display);
     let (what, remedy) = match (certificate.whose, path) {
         (CertificateOf::Broker, _) | (_, None) => {
-            ("the broker's certificate".to_owned(), "its operator must renew it")
+            (format!("the {peer}'s certificate"), "its operator must renew it".to_owned())
         }
         (CertificateOf::Authority, Some(path)) => (
             format!("a CA certificate in {path}"),
-            "ask the broker's operator for the new CA certificate",
+            format!("ask the {peer}'s operator for the new CA certificate"),
         ),
         (CertificateOf::Gateway, Some(path)) => (
             format!("our certificate {path}"),
-            "put a renewed certificate there; no restart is needed",
+            "put a renewed certificate there; no restart is needed".to_owned(),
         ),
     };
     let until = day(certificate.until);

@@ -229,8 +229,12 @@ impl Demo {
     }
 
     async fn give_card(&self, id: &str) -> anyhow::Result<()> {
-        let change =
-            ChangeCard { id: id.parse()?, number: CARD.to_owned(), change: CardChange::Added };
+        let change = ChangeCard {
+            id: id.parse()?,
+            number: CARD.to_owned(),
+            change: CardChange::Added,
+            dry_run_after: None,
+        };
         let request = Request::ChangeCard(change);
         let CardChanged { id, number, .. } = self.rig.client().await?.ask(&request).await?;
         self.say_with("card", &format!("{id} has card {number}"), json!({ "worker": id }));

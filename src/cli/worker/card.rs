@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, card: Card) -> anyhow::Result<()> {
         let cards: Cards = context.ask(&Request::Cards { id }).await?;
         return context.print(&cards, listed);
     };
-    let asked = ChangeCard { id, number, change };
+    let asked = ChangeCard { id, number, change, dry_run_after: None };
     let changed: CardChanged = context.ask(&Request::ChangeCard(asked)).await?;
     context.print(&changed, told)
 }

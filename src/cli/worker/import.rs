@@ -5,6 +5,7 @@
 
 mod folder;
 mod outcome;
+mod papers;
 mod progress;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -19,17 +20,17 @@ use tokio::{
 
 use self::{
     outcome::{Done, Outcome},
+    papers::Papers,
     progress::Progress,
 };
 use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
-    reader::CardNumber,
     roster::{
-        CardChange, Lack, WorkerId,
+        Lack,
         import::{self, Candidate},
     },
-    services::{CardChanged, ChangeCard, Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
+    services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
     words::counted,
 };
 
@@ -82,6 +83,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         eprintln!("{}", outcome::passed_over(&file.passed_over));
     }
     let mut client = context.client().await?;
+    let mut papers = Papers::prepare(&mut client, &file.rows, dry_run).await?;
     let if_known = if update { IfKnown::Update } else { IfKnown::Same };
     let mut progress = Progress::begin(file.rows.len())?;
     let mut interrupts = interrupts()?;
@@ -96,7 +98,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
             (Some(stopped), _, _) => stopped.not_done(),
             (None, Err(wrong), _) | (None, _, Err(wrong)) => Outcome::refused(wrong.clone(), false),
             (None, Ok(candidate), Ok(photos)) => {
-                let sent = send(&mut client, candidate, photos, if_known, dry_run, &file.names);
+                let sent = send(&mut client, candidate, photos, if_known, &mut papers, &file.names);
                 let twice = async {
                     if interrupts.wait_for(|count| *count > 1).await.is_err() {
                         std::future::pending().await
@@ -149,34 +151,6 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         _ if progress.all_well() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-/// Gives cards to a worker, and returns what was given, and what was refused. A card that is the
-/// worker's already needs no word. A dry run says how each number is taken.
-async fn give_cards(
-    client: &mut Client,
-    id: &WorkerId,
-    cards: Vec<String>,
-    dry_run: bool,
-) -> Result<(Vec<String>, Vec<String>), Stopped> {
-    let told = |number: String, taken_as| format!("card {number}, taken as {taken_as}");
-    let (mut given, mut refused) = (Vec::new(), Vec::new());
-    for number in cards {
-        if dry_run {
-            let typed = CardNumber::typed(&number).ok();
-            given.extend(typed.map(|(number, taken_as)| told(number.shown(), taken_as)));
-            continue;
-        }
-        let change = CardChange::Added;
-        let request = Request::ChangeCard(ChangeCard { id: id.clone(), number, change });
-        match client.ask::<CardChanged>(&request).await {
-            Ok(CardChanged { number, taken_as, .. }) => given.push(told(number, taken_as)),
-            Err(ClientError::Refused(failure)) if failure.code == Code::Unchanged => {}
-            Err(ClientError::Refused(failure)) => refused.push(failure.to_string()),
-            Err(lost) => return Err(Stopped::Lost(lost)),
-        }
-    }
-    Ok((given, refused))
 }
 
 /// Why an import ends before its last row.
@@ -239,7 +213,7 @@ async fn send(
     candidate: &Candidate,
     photos: &[import::Photo],
     if_known: IfKnown,
-    dry_run: bool,
+    papers: &mut Papers,
     names: &import::Names,
 ) -> Result<Outcome, Stopped> {
     let mut announced = Vec::with_capacity(photos.len());
@@ -253,14 +227,13 @@ async fn send(
             Err(e) => return Ok(Outcome::refused(format!("{e:#}"), false)),
         }
     }
-    let Candidate { person, id_type, id_number, particulars, terms, cards } = candidate.clone();
-    let id = person.id.clone();
+    let Candidate { person, id_type, id_number, particulars, terms, .. } = candidate.clone();
     let enroll = Enroll {
         particulars,
         terms,
         photos: announced,
         if_known,
-        dry_run,
+        dry_run: papers.dry_run,
         // An import of hundreds of rows asks no questions.
         confirmed: true,
         ..Enroll::new(person, id_type, id_number.to_string())
@@ -268,7 +241,7 @@ async fn send(
     let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result, turned, advice }) => {
-            let (given, refused) = give_cards(client, &id, cards, dry_run).await?;
+            let (given, refused) = papers.give(client, candidate, &worker, result).await?;
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: give --update to import the photos")
@@ -282,8 +255,8 @@ async fn send(
             let note = note.map(str::to_owned).or(advice.map(|advice| advice.to_string()));
             if !refused.is_empty() {
                 let done = Outcome::well(result, 0, Vec::new()).result.word();
-                let why = refused.join("; ");
-                let why = format!("the worker is {done}, but a card was not given: {why}");
+                let is = if papers.dry_run { "would be" } else { "is" };
+                let why = format!("the worker {is} {done}, but {}", refused.join("; "));
                 return Ok(Outcome::refused(why, false));
             }
             let notes: Vec<String> = turned.chain(note).chain(given).collect();

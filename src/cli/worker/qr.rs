@@ -18,7 +18,10 @@ pub(super) async fn run(context: &Context, asked: MakeCode) -> anyhow::Result<()
         .dark_color(Dense1x2::Light)
         .light_color(Dense1x2::Dark)
         .build();
-    context.print(&made, |CodeMade { id, code, expires_at }| {
-        format!("{drawn}\n{code}\nopens one passage of {id} until {expires_at}")
+    context.print(&made, |CodeMade { id, code, expires_at, exit_only }| match exit_only {
+        None => format!("{drawn}\n{code}\nopens one passage of {id} until {expires_at}"),
+        Some(why) => format!(
+            "{drawn}\n{code}\nopens no entry, only an exit of {id} until {expires_at}: {why}"
+        ),
     })
 }

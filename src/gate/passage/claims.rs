@@ -73,6 +73,11 @@ impl Machine {
         if taken == Taken::Granted {
             self.shown.granted(&shown);
         }
+        // The next passage may be this one's.
+        let waits = self.next[shown.direction as usize]
+            .as_ref()
+            .is_some_and(|(next, _)| next.captured == shown.captured);
+        self.counters.cards_busy += u64::from(taken == Taken::Busy && !waits);
         actions.extend(event.map(|event| Action::SeveralCards { body: event.into() }));
         (taken, actions)
     }

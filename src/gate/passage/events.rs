@@ -136,6 +136,10 @@ pub struct Counters {
     pub other_faces: u64,
     /// Those of them whose event came too fast to be recorded. Their records are flagged.
     pub other_faces_unrecorded: u64,
+    /// Cards, ID cards and codes that were shown while a passage was under way, and led to nothing. One
+    /// that stays on the reader may count several times.
+    #[serde(default)]
+    pub cards_busy: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,
 }

@@ -117,7 +117,7 @@ fn a_line_without_an_end_is_bounded() {
 fn what_is_no_keyboard_is_not_opened_and_the_remedy_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let missing = open(&dir.path().join("none")).unwrap_err();
-    assert!(missing.contains("group input"), "{missing}");
+    assert!(missing.contains("plug the reader in"), "{missing}");
     let file = dir.path().join("file");
     std::fs::write(&file, "x").unwrap();
     let other = open(&file).unwrap_err();

@@ -1,7 +1,7 @@
 //! Finds the field of each column by its heading. Case, width, spaces, brackets and signs do not
 //! count.
 
-use std::sync::LazyLock;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use super::{Cell, HEADINGS_WITHIN, ImportError, Line, compact, folded};
 use crate::words::words;
@@ -23,6 +23,7 @@ words! {
         ValidUntil = "valid-until",
         Consent = "consent",
         ConsentOn = "consent-on",
+        PhotoConsent = "photo-consent",
         ContractSigned = "contract-signed",
         TrainedOn = "trained-on",
         BankTail = "bank-tail",
@@ -85,6 +86,27 @@ pub(super) struct Layout {
     pub numbered: bool,
     pub ignored: Vec<String>,
     pub names: Names,
+    pub photo_consents: Vec<PhotoColumn>,
+}
+
+/// A column of consents to photos for a platform.
+#[derive(Clone, Debug)]
+pub(super) struct PhotoColumn {
+    pub at: usize,
+    pub heading: String,
+    /// The upstream in brackets behind the heading.
+    pub upstream: Option<String>,
+}
+
+/// Returns the upstream that a heading names in brackets: 照片同意（guizhou）. A hint such as （是/否）
+/// is none.
+fn upstream_of(heading: &str) -> Option<String> {
+    let folded = folded(heading);
+    let (_, behind) = folded.split_once(['(', '[', '【'])?;
+    let (name, _) = behind.split_once([')', ']', '】'])?;
+    let name = name.trim();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (!name.is_empty() && name.chars().all(is_name)).then(|| name.to_owned())
 }
 
 impl Layout {
@@ -212,7 +234,10 @@ pub(super) fn find(lines: &[Line], contractor: Option<&str>) -> Result<Layout, I
     };
     for known in &*KNOWN {
         let twice: Vec<&str> = of(Some(known.field)).collect();
-        if twice.len() < 2 {
+        // Each platform may have a column of its own.
+        let upstreams: BTreeSet<_> = twice.iter().map(|heading| upstream_of(heading)).collect();
+        let apart = known.field == Field::PhotoConsent && upstreams.len() == twice.len();
+        if twice.len() < 2 || apart && !upstreams.contains(&None) {
             continue;
         }
         let (count, all) = (twice.len(), twice.join(", "));
@@ -240,9 +265,17 @@ pub(super) fn find(lines: &[Line], contractor: Option<&str>) -> Result<Layout, I
     // A message has one line, and a heading may have several.
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let named = |(field, heading): &(Option<Field>, String)| Some(((*field)?, one_line(heading)));
+    let of_photos = columns.iter().enumerate();
+    let of_photos = of_photos.filter(|(_, (field, _))| *field == Some(Field::PhotoConsent));
+    let photo_consents = of_photos.map(|(at, (_, heading))| PhotoColumn {
+        at,
+        heading: one_line(heading),
+        upstream: upstream_of(heading),
+    });
+    let photo_consents = photo_consents.collect();
     let names = Names(columns.iter().filter_map(named).collect());
     let columns = columns.into_iter().map(|(field, _)| field).collect();
-    Ok(Layout { above: at + 1, columns, numbered, ignored, names })
+    Ok(Layout { above: at + 1, columns, numbered, ignored, names, photo_consents })
 }
 
 /// Makes the column with this heading the only one of the contractor.

@@ -38,7 +38,7 @@ use jiff::civil::Date;
 pub use headings::Names;
 pub use photos::{Assigned, Listed, Photo, assign};
 pub use report::{masked, neutral};
-pub use rows::{Candidate, Row};
+pub use rows::{Candidate, PhotoConsent, Row};
 
 /// Maximum size of a file, in bytes.
 pub const FILE_MAX: u64 = 32 * 1024 * 1024;

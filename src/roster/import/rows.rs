@@ -9,7 +9,7 @@ use super::{
     CUT_MIN, CUT_SHARE, Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, Sheet,
     cells::{plain, trimmed},
     closing, compact, folded,
-    headings::{Field, Layout},
+    headings::{Field, Layout, PhotoColumn},
     too_many_rows,
 };
 use crate::{
@@ -34,6 +34,19 @@ pub struct Candidate {
     pub terms: Terms,
     /// The numbers of the worker's cards, as the file has them.
     pub cards: Vec<String>,
+    /// The consents to photos for platforms, or that there is none.
+    pub photo_consents: Vec<PhotoConsent>,
+}
+
+/// What a cell says of a consent to photos for a platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhotoConsent {
+    /// The heading of the column.
+    pub heading: String,
+    /// The upstream that the heading names, in small letters.
+    pub upstream: Option<String>,
+    /// Whether the worker consents.
+    pub given: bool,
 }
 
 /// A worker's row.
@@ -45,6 +58,8 @@ pub struct Row {
     pub name: String,
     /// For the photos that are named by it.
     pub(super) id_number: Zeroizing<String>,
+    /// The worker's cards, also of a row with faults.
+    cards: Vec<CardNumber>,
     pub candidate: Result<Candidate, String>,
 }
 
@@ -115,21 +130,25 @@ fn refuse_cut_numbers(rows: &[Row]) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// Refuses the second row of a worker. Where two rows with the same id or ID number are not the
-/// same worker, it refuses both: it is not known which row is wrong, nor which row a photo belongs
+/// Refuses the second row of a worker. Where two rows with the same id, ID number or card are not
+/// the same worker, it refuses both: it is not known which row is wrong, nor which row a photo belongs
 /// to.
 fn refuse_duplicates(rows: &mut [Row], names: &Names) {
-    let (mut ids, mut numbers) = (HashMap::new(), HashMap::new());
+    let (mut ids, mut numbers, mut cards) = (HashMap::new(), HashMap::new(), HashMap::new());
     let (id, id_number) = (names.of(Field::Id), names.of(Field::IdNumber));
+    let card_name = names.of(Field::Card);
     let mut wrong: Vec<(usize, String)> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
         let number = compact(&row.id_number);
-        let keys = [(row.id.clone(), &id, &mut ids), (number, &id_number, &mut numbers)];
-        for (key, name, known) in keys {
-            if key.is_empty() {
-                continue;
-            }
-            let first = *known.entry(key).or_insert(at);
+        let papers = [(row.id.clone(), &id, &mut ids), (number, &id_number, &mut numbers)];
+        let papers = papers.into_iter().filter(|(key, ..)| !key.is_empty());
+        let mut keys: Vec<_> = papers
+            .map(|(key, name, known)| (name.clone(), *known.entry(key).or_insert(at)))
+            .collect();
+        keys.extend(row.cards.iter().map(|card| {
+            (format!("{card_name} {}", card.shown()), *cards.entry(*card).or_insert(at))
+        }));
+        for (name, first) in keys {
             let Some(other) = rows.get(first).filter(|_| first != at) else { continue };
             let twice =
                 |row: u32| format!("{name}: is also in row {row}; one of the two rows is wrong");
@@ -222,6 +241,8 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
         trained_on: cells.date(Field::TrainedOn),
     };
     let numbers = cells.cards();
+    let cards = numbers.iter().filter_map(|n| Some(CardNumber::typed(n).ok()?.0)).collect();
+    let photo_consents = cells.photo_consents(&terms);
     let candidate = if cells.wrong.is_empty() {
         Ok(Candidate {
             person,
@@ -230,11 +251,12 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
             particulars,
             terms,
             cards: numbers,
+            photo_consents,
         })
     } else {
         Err(cells.wrong.join("; "))
     };
-    Some(Row { number: line.number, id, name, id_number, candidate })
+    Some(Row { number: line.number, id, name, id_number, cards, candidate })
 }
 
 impl Cells<'_> {
@@ -301,6 +323,37 @@ impl Cells<'_> {
         Some(number)
     }
 
+    /// Returns what the row says of consents to photos. The form is that of the other consents.
+    fn photo_consents(&mut self, terms: &Terms) -> Vec<PhotoConsent> {
+        let mut consents = Vec::new();
+        for PhotoColumn { at, heading, upstream } in self.layout.photo_consents.clone() {
+            let text = match plain(self.line.cells.get(at).unwrap_or(&Cell::Empty)) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(problem) => {
+                    self.wrong.push(format!("{heading}: {problem}"));
+                    continue;
+                }
+            };
+            let Some(given) = yes_or_no(&text) else {
+                if text.chars().any(char::is_alphanumeric) {
+                    let shown = shortened(&text);
+                    let problem = format!("{heading}: {shown:?} is neither yes (是) nor no (否)");
+                    self.wrong.push(problem);
+                }
+                continue;
+            };
+            if given && (terms.consent.is_none() || terms.consent_on.is_none()) {
+                let [form, on] =
+                    [Field::Consent, Field::ConsentOn].map(|f| self.layout.names.of(f));
+                self.wrong
+                    .push(format!("{heading}: needs the signed form: fill in {form} and {on}"));
+            }
+            consents.push(PhotoConsent { heading, upstream, given });
+        }
+        consents
+    }
+
     /// Returns a cell's text. An empty cell is a fault.
     fn required(&mut self, field: Field) -> String {
         let before = self.wrong.len();
@@ -356,6 +409,20 @@ fn is_none(text: &str) -> bool {
         "无 暂无 没有 未 未签 未签订 未签署 未办 未办理 未提供 否 空 none no na nil null";
     let word: String = folded(text).chars().filter(|c| c.is_alphanumeric()).collect();
     word.is_empty() || WORDS.split(' ').any(|none| none == word)
+}
+
+/// Returns whether a text says yes or no.
+fn yes_or_no(text: &str) -> Option<bool> {
+    const YES: &str = "是 同意 已同意 愿意 有 已签 y yes true 1 agreed given √ ✓ ✔ ☑";
+    const NO: &str = "不 不同意 未同意 不愿意 拒绝 n false 0 refused × ✗ ✘ ☐";
+    let folded = folded(text);
+    let plain: String = folded.chars().filter(|c| c.is_alphanumeric()).collect();
+    let is = |words: &str| words.split(' ').any(|word| word == trimmed(&folded) || word == plain);
+    match (is(YES), is(NO) || !plain.is_empty() && is_none(text)) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
 }
 
 /// Returns whether a text says that a validity has no end.

@@ -84,7 +84,7 @@ fn a_typical_chinese_sheet_is_read_in_full() {
 #[test]
 fn every_spelling_of_a_heading_names_exactly_one_field() {
     // Each of the 18 fields has two spellings that messages show.
-    assert_eq!(headings::every_field(), 18);
+    assert_eq!(headings::every_field(), 19);
     for (field, spelling) in every_spelling() {
         let fields: Vec<Field> =
             every_spelling().filter(|(_, s)| *s == spelling).map(|(f, _)| f).collect();
@@ -944,6 +944,84 @@ fn an_official_form_without_ids_gets_them_from_its_serial_numbers() {
     let file = read_with(text.as_bytes(), Some("用工单位")).unwrap();
     assert!(wrong(&file.rows[1]).contains("序号: is also in row 3"), "{file:?}");
     assert!(wrong(&file.rows[2]).contains("序号: \"甲\" is no number"), "{file:?}");
+}
+
+#[test]
+fn two_rows_with_one_card_are_both_refused_in_any_spelling_of_its_number() {
+    let head = format!("{HEAD},卡号");
+    let rows = [
+        line("W1", "a", &number(1)) + ",0000662316",
+        line("W2", "b", &number(2)) + ",\"1234; 010,06956\"",
+        line("W3", "c", &number(3)) + ",5678",
+        // A row with another fault, too.
+        line("W 4", "d", &number(4)) + ",5678",
+        // One worker with one card twice.
+        line("W5", "e", &number(5)) + ",\"99; 99\"",
+    ];
+    let file = read(format!("{head}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
+    for (at, other) in [(0, 3), (1, 2), (2, 5), (3, 4)] {
+        let said = wrong(&file.rows[at]);
+        assert!(
+            said.contains(&format!("is also in row {other}; one of the two rows is wrong")),
+            "{said}"
+        );
+        assert!(said.contains("卡号"), "{said}");
+    }
+    assert!(file.rows[4].candidate.is_ok(), "{:?}", file.rows[4]);
+}
+
+#[test]
+fn a_column_says_who_consents_to_photos_and_another_word_is_refused() {
+    let of = |word: &str, on: &str| {
+        let row = line("W1", "刘峰", &number(441));
+        let head = format!("{HEAD},同意书编号,同意书日期,照片同意（是/否）");
+        let file = read(format!("{head}\n{row},C-1,{on},{word}\n").as_bytes()).unwrap();
+        let of_row = |c: &Candidate| c.photo_consents.iter().map(|c| c.given).collect::<Vec<_>>();
+        file.rows[0].candidate.as_ref().map(of_row).map_err(Clone::clone)
+    };
+    for yes in ["是", "同意", "√", "Yes", " Y ", "有", "TRUE"] {
+        assert_eq!(of(yes, "2026-10-01"), Ok(vec![true]), "{yes}");
+    }
+    for no in ["否", "不同意", "×", "no", "N", "无", "未签"] {
+        assert_eq!(of(no, ""), Ok(vec![false]), "{no}");
+    }
+    for nothing in ["", "/", " — "] {
+        assert_eq!(of(nothing, ""), Ok(vec![]), "{nothing}");
+    }
+    for other in ["待定", "x", "刘峰", "2026-10-01"] {
+        let refused = of(other, "2026-10-01").unwrap_err();
+        assert!(
+            refused.contains("照片同意（是/否）")
+                && refused.contains("neither yes (是) nor no (否)"),
+            "{refused}"
+        );
+    }
+    let refused = of("是", "").unwrap_err();
+    assert!(
+        refused.contains("needs the signed form") && refused.contains("同意书日期"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn each_platform_may_have_a_column_of_consents_to_photos() {
+    let read = |more: &str, cells: &str| {
+        let row = line("W1", "刘峰", &number(441));
+        read(
+            format!("{HEAD},consent,consent date,{more}\n{row},C-1,2026-10-01,{cells}\n")
+                .as_bytes(),
+        )
+    };
+    let file = read("照片同意（Guizhou）,photo consent [county-2]", "是,no").unwrap();
+    let said: Vec<_> =
+        taken(&file)[0].photo_consents.iter().map(|c| (c.upstream.clone(), c.given)).collect();
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(said, [(named("guizhou"), true), (named("county-2"), false)]);
+    for twice in ["照片同意,照片授权", "照片同意（a）,照片同意（A）", "照片同意,照片同意（a）"]
+    {
+        let refused = read(twice, "是,是").unwrap_err().to_string();
+        assert!(refused.contains("2 columns are the photo-consent"), "{twice}: {refused}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn a_certificate_shows_its_path_its_end_and_who_must_renew_it() {
     let until = now(true).timestamp() + SignedDuration::from_hours(24 * 28);
     let path = Some("/etc/gatehouse/own.pem".into());
     let certificate = Certificate { whose: CertificateOf::Gateway, path, until };
-    let text = ends(&certificate, SignedDuration::from_hours(24 * 28)).to_string();
+    let text = ends(&certificate, SignedDuration::from_hours(24 * 28), false).to_string();
     let until = until.strftime("%Y-%m-%d %H:%M UTC");
     let expected = format!(
         "this gateway's certificate in /etc/gatehouse/own.pem ends on {until}, in 28 days; then this \
@@ -131,7 +131,7 @@ fn a_certificate_shows_its_path_its_end_and_who_must_renew_it() {
     );
     assert_eq!(text, expected);
     let broker = Certificate { whose: CertificateOf::Broker, path: None, ..certificate };
-    let text = ends(&broker, SignedDuration::ZERO).to_string();
+    let text = ends(&broker, SignedDuration::ZERO, false).to_string();
     assert!(text.starts_with("the broker's certificate has ended on"), "{text}");
 }
 
@@ -226,4 +226,42 @@ fn a_replay_that_is_over_says_so_and_is_no_alarm() {
     assert!(replay_over("replay:people", &state(false)).is_none());
     let said = replay_over("replay:people", &state(true)).unwrap().detail.to_string();
     assert!(said.starts_with("replay:people is over") && said.contains("loop = true"), "{said}");
+}
+
+#[test]
+fn a_platform_that_answers_each_call_is_not_called_a_broker() {
+    let at = Monotonic::from_millis(100_000);
+    let until: jiff::Timestamp = "2026-12-01T00:00:00Z".parse().unwrap();
+    for (address, word, other) in [
+        ("https://platform.example/api", "platform", "broker"),
+        ("tcp://10.8.0.1:8010", "platform", "broker"),
+        ("mqtts://broker.example", "broker", "platform"),
+    ] {
+        let state = |connected, next_try| UpstreamState {
+            broker: address.to_owned(),
+            connected,
+            next_try,
+            ..UpstreamState::default()
+        };
+        let stamp = now(true);
+        let old = Stamp { uptime_ms: 0, wall_ms: stamp.wall_ms - 90_000_000, ..stamp };
+        let limits = AlarmLimits { outbox_age: Duration::from_secs(1), ..LIMITS };
+        let certificate = |whose| Certificate { whose, path: None, until };
+        let is_platform = state(true, None).is_platform();
+        let said = [
+            link(&state(false, None), None, at).unwrap().detail,
+            link(&state(false, Some(at)), None, at).unwrap().detail,
+            outbox(&state(true, None), (1, Some(old)), stamp, &limits).unwrap().detail,
+            outbox(&state(true, None), (2, Some(old)), stamp, &limits).unwrap().detail,
+            ends(&certificate(CertificateOf::Broker), SignedDuration::ZERO, is_platform),
+            ends(
+                &certificate(CertificateOf::Authority),
+                SignedDuration::from_hours(1),
+                is_platform,
+            ),
+        ];
+        for said in said.map(|detail| detail.to_string()) {
+            assert!(said.contains(word) && !said.contains(other), "{address}: {said}");
+        }
+    }
 }

@@ -51,7 +51,8 @@ impl<T> Delivery<T> {
     fn broker_upto(&self) -> u64 {
         let queues = [self.backlog.unsent(), self.fresh.unsent()];
         let refused = self.refused.map(|(first, ..)| first);
-        let first = queues.into_iter().chain([self.busy.first().copied(), refused]).flatten().min();
+        let held = [self.busy.first().copied(), refused, self.put_off.first()];
+        let first = queues.into_iter().chain(held).flatten().min();
         first.map_or(u64::MAX, |first| first.saturating_sub(1))
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::uplink::suspects::{Key, Suspects, present};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -82,6 +83,12 @@ struct World {
     rewound: bool,
     acknowledged: BTreeSet<u64>,
     late: Vec<(Late, Monotonic)>,
+    /// The broker ends each connection over these rows.
+    poison: BTreeSet<u64>,
+    suspects: Suspects,
+    last_one: Option<u64>,
+    /// Rows that stand aside.
+    aside: BTreeSet<u64>,
 }
 
 impl World {
@@ -106,6 +113,10 @@ impl World {
             rewound: false,
             acknowledged: BTreeSet::new(),
             late: Vec::new(),
+            poison: BTreeSet::new(),
+            suspects: Suspects::default(),
+            last_one: None,
+            aside: BTreeSet::new(),
         }
     }
 
@@ -115,7 +126,10 @@ impl World {
     }
 
     fn has_all_upto(&self) -> u64 {
-        (1..).take_while(|seq| self.consumer.contains(seq)).last().unwrap_or(0)
+        (1..)
+            .take_while(|seq| self.consumer.contains(seq) || self.aside.contains(seq))
+            .last()
+            .unwrap_or(0)
     }
 
     fn step(&mut self, step: Step) {
@@ -147,12 +161,18 @@ impl World {
                     self.delivery.numbered(self.packet);
                     self.wire.push((self.packet, seq));
                 }
+                if self.wire.iter().any(|(_, seq)| self.poison.contains(seq)) {
+                    let rows: Vec<Key> = self.delivery.on_their_way().map(present).collect();
+                    self.suspects.ended_over(rows, "it hung up");
+                    self.reconnect(false);
+                }
             }
             Step::Acknowledge(which) => {
                 let Some(which) = which.checked_rem(self.wire.len()) else { return };
                 let (packet, seq) = self.wire.remove(which);
                 self.broker.push_back(seq);
                 self.acknowledged.insert(seq);
+                self.suspects.taken(present(seq));
                 let before = self.delivery.to_strike();
                 self.delivery.acknowledged(packet, self.now);
                 let after = self.delivery.to_strike();
@@ -251,7 +271,26 @@ impl World {
     }
 
     fn hand(&mut self) {
-        let Some((seq, marked)) = self.delivery.next(self.now) else { return };
+        let (suspects, last_one, mut aside) = (&self.suspects, self.last_one, Vec::new());
+        let next = self.delivery.next_in_turn(self.now, |seq| {
+            let turn = suspects.turn(&present(seq), last_one == Some(seq));
+            aside.extend((turn == Turn::Aside).then_some(seq));
+            turn
+        });
+        for seq in aside {
+            self.suspects.forget(&present(seq));
+            self.outbox.remove(&seq);
+            self.aside.insert(seq);
+        }
+        let waiting: Vec<Key> = self.delivery.last_ones().map(present).collect();
+        if let Some((_, seq)) = self.suspects.first(waiting.iter()) {
+            self.delivery.again(*seq, *seq);
+            self.last_one = Some(*seq);
+            self.rewound = true;
+        }
+        let Some((seq, marked)) = next else { return };
+        let alone = self.suspects.goes_alone(&present(seq));
+        assert!(!alone || self.client.is_empty() && self.wire.is_empty(), "{seq} has company");
         assert!((1..=self.last).contains(&seq));
         let may_be = self.handed.contains(&seq);
         assert!(marked || !may_be, "{seq} is repeated without the mark");
@@ -277,6 +316,7 @@ impl World {
         self.handed_now.clear();
         self.acknowledged.clear();
         self.rewound = false;
+        self.last_one = None;
         self.asked = None;
         self.delivery.connected(self.last);
     }
@@ -285,7 +325,11 @@ impl World {
 fn walk(mut world: World, steps: Vec<Step>) {
     world.reconnect(false);
     steps.into_iter().for_each(|step| world.step(step));
-    // In the end the link stays up, and the consumer takes everything.
+    to_the_end(&mut world);
+}
+
+/// In the end the link stays up, and the consumer takes everything.
+fn to_the_end(world: &mut World) {
     let mut rounds = 0;
     while !world.outbox.is_empty() || world.has_all_upto() < world.last {
         for step in [Step::Read, Step::Read, Step::Hand(WINDOW), Step::Number(WINDOW)] {
@@ -294,6 +338,11 @@ fn walk(mut world: World, steps: Vec<Step>) {
         (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
         for step in [Step::Strike, Step::Consume(WINDOW), Step::PlatformSays, Step::Wait(1)] {
             world.step(step);
+        }
+        // While a site works, new rows come now and then.
+        let is_stuck = !world.outbox.is_empty() && world.outbox.is_subset(&world.poison);
+        if rounds % 8 == 0 && is_stuck {
+            world.step(Step::Commit(1));
         }
         rounds += 1;
         assert!(rounds < 5_000, "delivery makes no progress");
@@ -320,6 +369,35 @@ proptest! {
         steps in prop::collection::vec(step(), 0..300),
     ) {
         walk(World::of_each(), steps);
+    }
+
+    #[test]
+    fn i3_rows_over_which_each_connection_ends_stand_aside_and_every_other_arrives(
+        steps in prop::collection::vec(step(), 0..200),
+        poison in prop::collection::btree_set(1..80_u64, 1..4),
+        each in any::<bool>(),
+    ) {
+        let mut world = if each { World::of_each() } else { World::new(Ack::Broker) };
+        world.poison = poison;
+        world.reconnect(false);
+        let lies = |step: &Step| matches!(step, Step::PlatformLies | Step::Again { .. });
+        steps.into_iter().filter(|step| !lies(step)).for_each(|step| world.step(step));
+        to_the_end(&mut world);
+        assert!(world.aside.is_subset(&world.poison), "{:?} stand aside", world.aside);
+        let sent = world.poison.iter().filter(|seq| **seq <= world.last);
+        assert!(sent.clone().all(|seq| world.aside.contains(seq)), "{:?}", world.aside);
+        // The broker is mended, and a person offers them again.
+        world.poison.clear();
+        let aside = std::mem::take(&mut world.aside);
+        if let (Some(first), Some(last)) = (aside.first(), aside.last()) {
+            world.suspects.forget_between(*first, *last);
+            world.outbox.extend(&aside);
+            world.asked_again.extend(*first..=world.last);
+            world.rewound = true;
+            world.delivery.again(*first, *last);
+        }
+        to_the_end(&mut world);
+        assert!(aside.iter().all(|seq| world.consumer.contains(seq)));
     }
 }
 

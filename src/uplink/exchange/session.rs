@@ -22,19 +22,16 @@ use tokio::{
 };
 
 use self::earlier::{Earlier, Next};
-use super::{
-    pauses::Pauses,
-    suspects::{Key, Suspects},
-};
+use super::pauses::Pauses;
 use crate::{
     clock::Monotonic,
-    failpoint,
-    ledger::{self, LedgerError},
+    failpoint, ledger,
     uplink::{
         authority::Authority,
         link::{Asked, LinkError},
         profiles::Verdict,
-        rows::{PageRead, Row, Rows},
+        rows::{PageRead, Row, Rows, recount},
+        suspects::{Key, Suspects, present},
         tls::Safety,
         wire::{Kept, Wire, WireError},
     },
@@ -66,11 +63,6 @@ struct Waiting {
     seqs: BTreeSet<u64>,
     at: Monotonic,
     pause: Duration,
-}
-
-/// Returns the key of a row of the present database.
-fn present(seq: u64) -> Key {
-    (String::new(), seq)
 }
 
 pub(super) struct Session<'a> {
@@ -153,10 +145,8 @@ impl<'a> Session<'a> {
 
     async fn begin(&mut self) -> Result<(), LinkError> {
         let (name, context) = (self.rows.upstream.name.clone(), self.rows.context);
-        let known = context.store.read(move |tx| {
-            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::count_refused(tx, &name)?))
-        });
-        let (head, refused) = known.await?;
+        let head = context.store.read(ledger::last_seq).await?;
+        recount(context, &name, self.rows.state).await?;
         self.rows.delivery.connected(head);
         let now = context.clock.monotonic();
         let (upstream, url) = (&self.rows.upstream.name, self.rows.upstream.address());
@@ -165,7 +155,7 @@ impl<'a> Session<'a> {
         self.rows.state.send_modify(|s| {
             (s.connected, s.since, s.last_error) = (true, now, None);
             s.connects += 1;
-            (s.refused_rows, s.undecided, s.certificates) = (refused, 0, certificates);
+            (s.undecided, s.certificates) = (0, certificates);
         });
         Ok(())
     }
@@ -216,7 +206,14 @@ impl<'a> Session<'a> {
                         self.rows.settle().await?;
                         self.rows.delivery.again(from, to);
                     }
-                    Asked::Earlier => self.earlier.rests = false,
+                    Asked::Recount => {
+                        recount(context, &self.rows.upstream.name, self.rows.state).await?;
+                    }
+                    Asked::Earlier => {
+                        self.earlier.rests = false;
+                        // Dismissed rows may be offered again.
+                        recount(context, &self.rows.upstream.name, self.rows.state).await?;
+                    }
                 },
                 Some(answer) = OptionFuture::from(self.answered.as_mut()) => {
                     self.answered = None;
@@ -232,6 +229,7 @@ impl<'a> Session<'a> {
                 Ok(()) = online.changed() => {
                     let now = online.borrow_and_update().roster_version;
                     if std::mem::replace(&mut roster, now) != now {
+                        self.rows.profile.roster_changed();
                         self.retry_lacking().await?;
                     }
                 }

@@ -9,11 +9,11 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
-use super::{
+use super::*;
+use crate::uplink::{
+    profiles,
     suspects::{Course, Key},
-    *,
 };
-use crate::uplink::profiles;
 use crate::{
     attendance::{EventRecord, Record},
     config::Tls,
@@ -99,6 +99,10 @@ struct Platform {
     serial: u32,
     /// It takes what it can at once.
     calm: bool,
+    /// It judges no call.
+    puts_off: bool,
+    /// What was asked, in its order: rows (true), or for a verdict.
+    asked: Vec<bool>,
 }
 
 impl Platform {
@@ -122,6 +126,13 @@ impl Platform {
         }
         if seqs.iter().any(|seq| self.poison.contains(seq)) {
             return Err(WireError::new("the answer is no JSON"));
+        }
+        self.asked.push(true);
+        if self.puts_off {
+            self.serial += 1;
+            let serial = format!("S{}", self.serial);
+            self.later.insert(serial.clone(), seqs);
+            return Ok(vec![Verdict::Later(serial); rows.len()]);
         }
         if self.calm {
             self.disk.extend(&seqs);
@@ -158,7 +169,8 @@ impl Platform {
     }
 
     fn judge(&mut self, serial: &str) -> Option<Verdict> {
-        if self.one_in(2) {
+        self.asked.push(false);
+        if self.puts_off || self.one_in(2) {
             return None;
         }
         if self.one_in(8) {
@@ -189,7 +201,11 @@ impl Wire for Scripted {
     }
 
     fn inquire(&mut self, serial: String) -> BoxFuture<'_, Result<Option<Verdict>, WireError>> {
-        Box::pin(async move { Ok(self.0.lock().unwrap().judge(&serial)) })
+        Box::pin(async move {
+            // Longer than it takes to read rows.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Ok(self.0.lock().unwrap().judge(&serial))
+        })
     }
 }
 
@@ -395,6 +411,32 @@ async fn i3_records_of_a_database_set_aside_are_taken_or_listed_and_offered_agai
     link.until_refused(0).await;
     assert_eq!(link.platform.lock().unwrap().disk, all);
     link.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_verdicts_hold_up_no_new_row() {
+    let base = Base::new().await;
+    record(&base.store, &base.ledger, 90).await;
+    let mut link = Link::to(base, Platform { puts_off: true, ..Platform::default() });
+    link.begin();
+    let rows =
+        |link: &Link| link.platform.lock().unwrap().later.values().map(Vec::len).sum::<usize>();
+    while rows(&link) < 90 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // All verdicts are due, and new rows come.
+    link.platform.lock().unwrap().asked.clear();
+    link.base.clock.advance(Duration::from_secs(61));
+    record(&link.base.store, &link.base.ledger, 30).await;
+    while rows(&link) < 120 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    link.kill();
+    let asked = link.platform.lock().unwrap().asked.clone();
+    let [first, last] = [asked.iter().position(|rows| *rows), asked.iter().rposition(|rows| *rows)];
+    let between = &asked[first.unwrap()..=last.unwrap()];
+    assert!(between.contains(&false), "{asked:?}");
+    assert!(between.windows(2).all(|two| two[0] || two[1]), "inquiries hold rows up: {asked:?}");
 }
 
 fn key(seq: u64) -> Key {

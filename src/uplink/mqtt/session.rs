@@ -4,7 +4,7 @@
 //! struck off, and commands. [`Rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
 //! signed tree heads. `accessories` leaves out what the broker does not take. `photos` publishes photos after
-//! their records. `earlier` publishes what waits in databases that were set aside.
+//! their records. `suspects` finds rows over which connections end. `earlier` publishes what waits in databases that were set aside.
 
 mod accessories;
 mod earlier;
@@ -12,6 +12,7 @@ mod heads;
 mod inbound;
 mod photos;
 mod rows;
+mod suspects;
 mod work;
 
 pub(super) use self::accessories::options;
@@ -39,9 +40,10 @@ use crate::{
         link::{Asked, Context, LinkError},
         photos::Pace,
         profiles::{self, Profile},
-        rows::{PageRead, Row, Rows},
+        rows::{PageRead, Row, Rows, recount},
         set_aside,
         state::UpstreamState,
+        suspects::Suspects,
         terms::{Part, Proofs, Sort, Terms},
         tls::Safety,
     },
@@ -79,6 +81,7 @@ struct Session<'a> {
     rows: Rows<'a>,
     terms: &'a mut Terms,
     pace: &'a mut Pace,
+    suspects: &'a mut Suspects,
     photos: Photos,
     client: Client,
     connected: bool,
@@ -104,6 +107,8 @@ struct Session<'a> {
     later: VecDeque<Later>,
     /// Number of messages other than rows in the client.
     others: usize,
+    /// The row that goes last and is offered now.
+    last: Option<u64>,
     /// Records of databases that were set aside.
     earlier: Earlier,
     /// Commands that are running, each with its future answer.
@@ -116,7 +121,7 @@ pub(super) async fn session(
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery<Row>,
-    (terms, pace): (&mut Terms, &mut Pace),
+    (terms, pace, suspects): (&mut Terms, &mut Pace, &mut Suspects),
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
     let options = options(to, context, terms)?;
@@ -132,9 +137,11 @@ pub(super) async fn session(
             notes_photos: photos_on.is_some(),
             ..Rows::new((to.upstream, to.profile), context, state, delivery)
         },
-        careful: terms.is_careful(),
+        // With one kind of message at a time it shows whether a row is the reason.
+        careful: terms.is_careful() || suspects.has_doubts(),
         terms,
         pace,
+        suspects,
         photos: Photos::new(photos_on),
         client,
         connected: false,
@@ -149,6 +156,7 @@ pub(super) async fn session(
         asked_at: Monotonic::default(),
         later: VecDeque::new(),
         others: 0,
+        last: None,
         earlier: Earlier::default(),
         answers: FuturesUnordered::new(),
     };
@@ -158,6 +166,7 @@ pub(super) async fn session(
         && let Err(LinkError::Connection { problem, cause, .. }) = &mut ended
     {
         let now = context.clock.monotonic();
+        session.suspect_rows(problem, *cause);
         if let Some(part) = session.terms.ended(session.proofs.unproven(), *cause, now) {
             problem.push_str(&format!(". It came right after {part}, which it may forbid"));
         }
@@ -190,6 +199,7 @@ impl Session<'_> {
             if self.connected {
                 self.catch_up()?;
                 self.publish_rows()?;
+                self.offer_last();
                 if page.is_none() {
                     page = self.rows.next_page();
                 }
@@ -243,12 +253,19 @@ impl Session<'_> {
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
                 Some(asked) = asked.recv() => match asked {
                     Asked::Again { from, to } => {
+                        self.suspects.forget_between(from, to);
+                        self.rows.delivery.returned(to);
                         // An earlier acknowledgement of the platform does not count for rows that
                         // are put back.
                         self.rows.struck_upto = self.rows.struck_upto.min(from.saturating_sub(1));
                         self.rows.delivery.again(from, to);
                     }
-                    Asked::Earlier => self.earlier.rests = false,
+                    Asked::Recount => recount(self.context, &self.to.upstream.name, self.state).await?,
+                    Asked::Earlier => {
+                        self.earlier.rests = false;
+                        // Dismissed rows may be offered again.
+                        recount(self.context, &self.to.upstream.name, self.state).await?;
+                    }
                 },
                 changed = commits.changed(), if connected => match changed {
                     Ok(()) => self.rows.delivery.committed(),
@@ -325,6 +342,8 @@ impl Session<'_> {
                 let at_ms = self.context.clock.stamp().wall_ms;
                 self.earlier.refused(packet, &reason, at_ms);
                 let refused = self.proofs.refused(packet);
+                let seq = self.rows.delivery.row_of(packet);
+                self.answered(seq, false);
                 let is_row = self.rows.delivery.refused(packet, now);
                 if !is_row {
                     // It may be the head.
@@ -372,11 +391,18 @@ impl Session<'_> {
     }
 
     fn taken(&mut self, packet: u16, heard: bool, now: Monotonic) {
-        if let Some(proof) = self.proofs.taken(packet) {
+        let seq = self.rows.delivery.row_of(packet);
+        let proof = self.proofs.taken(packet);
+        let is_refused =
+            proof.as_ref().is_some_and(|p| matches!(p.stub, Some((_, WithheldFor::Refused))));
+        // A broker that takes events and stubs alone may forbid all records. Then none stands aside.
+        let is_record = proof.as_ref().is_some_and(|p| p.sort == Sort::Record && p.stub.is_none());
+        self.answered(seq.filter(|_| !is_refused), is_record && seq.is_some());
+        if let Some(proof) = proof {
             self.proved(proof);
         }
         if !self.rows.delivery.acknowledged(packet, now) {
-            self.earlier.acknowledged(packet);
+            self.earlier_taken(packet);
             return;
         }
         failpoint::at("uplink.acknowledged");
@@ -392,10 +418,10 @@ impl Session<'_> {
     async fn begin(&mut self) -> Result<(), LinkError> {
         let name = self.to.upstream.name.clone();
         let known = self.context.store.read(move |tx| {
-            let refused = ledger::count_refused(tx, &name)?;
-            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?, refused))
+            Ok::<_, LedgerError>((ledger::last_seq(tx)?, ledger::signed_ack(tx, &name)?))
         });
-        let (head, signed, refused) = known.await?;
+        let (head, signed) = known.await?;
+        recount(self.context, &self.to.upstream.name, self.state).await?;
         self.rows.signed = (signed, false);
         self.take_back(WithheldFor::TooLarge).await?;
         self.rows.delivery.connected(head);
@@ -423,7 +449,6 @@ impl Session<'_> {
             s.not_subscribed =
                 forbidden.then(|| "the broker hangs up after a subscription".to_owned());
             s.connects += 1;
-            s.refused_rows = refused;
             s.certificates = self.to.safety.certificates();
         });
         Ok(())

@@ -182,6 +182,9 @@ pub trait Profile: Send + Sync {
         false
     }
 
+    /// Takes in that the roster has changed. A profile that asks for a list of workers may ask again.
+    fn roster_changed(&self) {}
+
     /// Returns the payload of the reply to a command. To a platform that answers each call nothing is
     /// sent: a payload that is not empty says that records may go which lacked something.
     fn answer(&self, _reply: &Value) -> Vec<u8> {

@@ -7,7 +7,7 @@ fn a_certificate_gives_a_warning_from_thirty_days_before_its_end() {
     let warning = |whose, path: Option<&str>, seconds: i64| {
         let until = Timestamp::from_second(now.wall_ms / 1000 + seconds).unwrap();
         let certificate = Certificate { whose, path: path.map(Into::into), until };
-        ends_soon(&certificate, &now).unwrap_or_default()
+        ends_soon(&certificate, "broker", &now).unwrap_or_default()
     };
     let days = 86_400;
     assert_eq!(warning(CertificateOf::Gateway, Some("/g.pem"), 30 * days), "");

@@ -105,6 +105,10 @@ fn a_card_that_is_too_old_or_comes_while_another_passes_does_nothing() {
     assert_eq!(lay(&mut machine, card_of("A", 10_000), 2).len(), 1);
     assert_eq!(lay(&mut machine, card_of("B", 10_100), 3), []);
     assert_eq!(machine.taken, Some(Taken::Busy));
+    assert_eq!(machine.counters.cards_busy, 1, "the worker sees no answer, and status counts it");
+    // The card of the passage itself, which stays on the reader, is none of them.
+    assert_eq!(lay(&mut machine, card_of("A", 10_200), 4), []);
+    assert_eq!(machine.counters.cards_busy, 1);
 }
 
 #[test]

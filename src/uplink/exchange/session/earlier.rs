@@ -11,10 +11,10 @@ use crate::{
     ledger::{Progress, Refusal},
     uplink::{
         delivery::REFUSED_PAUSE,
-        exchange::suspects::Course,
         link::LinkError,
         profiles::{Parcel, Verdict},
         set_aside::{self, Page},
+        suspects::Course,
     },
 };
 

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{INQUIRIES, Session, Waiting, present};
+use super::{INQUIRIES, Session, Waiting};
 use crate::{
     clock::Monotonic,
     uplink::{
         delivery::WINDOW,
-        exchange::{UNDECIDED, suspects::Course},
+        exchange::UNDECIDED,
         profiles::Parcel,
         rows::Row,
+        suspects::{Course, present},
     },
 };
 
@@ -122,6 +123,7 @@ impl Session<'_> {
         let (seq, row) = self.rows.delivery.next(now)?;
         self.packet = self.packet.wrapping_add(1);
         self.rows.delivery.numbered(self.packet);
+        self.rows.handed(seq, &row);
         Some((self.packet, seq, row))
     }
 

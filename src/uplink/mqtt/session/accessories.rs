@@ -13,7 +13,7 @@ use crate::{
         client::{Limits, Options},
         link::{Context, LinkError},
         profiles::{self, Online},
-        rows::{Row, limit_key, packet_bytes, returned_key},
+        rows::{Row, limit_key, packet_bytes},
         terms::{Part, Proof, SAID_SO, Sort, Stub, Terms},
     },
 };
@@ -72,10 +72,12 @@ impl Session<'_> {
         self.proofs.handed(&message.topic, message.retained, sort, stub);
     }
 
-    /// Returns a row's message, or a stub in its place if the broker does not take the message.
+    /// Returns a row's message, or a stub in its place if the broker does not take the message, or if
+    /// the row stands aside.
     pub(super) fn fitting(
         &self,
         row: Row,
+        stands_aside: bool,
     ) -> Result<(profiles::Message, Option<WithheldFor>), LinkError> {
         let Row { message, resent, known: (ledger, seq, leaf), .. } = row;
         let Some(records) = &self.stubs_on else { return Ok((message, None)) };
@@ -83,7 +85,9 @@ impl Session<'_> {
             let topic = Part::Topic(message.topic.clone());
             !self.terms.takes(&topic, self.context.clock.monotonic())
         };
-        let withheld = if packet_bytes(&message) > self.rows.largest {
+        let withheld = if stands_aside {
+            WithheldFor::Refused
+        } else if packet_bytes(&message) > self.rows.largest {
             WithheldFor::TooLarge
         } else if message.topic != *records && forbidden() {
             WithheldFor::TopicRefused
@@ -144,7 +148,10 @@ impl Session<'_> {
 
     /// Takes in that the broker acknowledged a message.
     pub(super) fn proved(&mut self, proof: Proof) {
-        self.rows.stubbed.extend(proof.stub);
+        match proof.stub {
+            Some((seq, WithheldFor::Refused)) => self.stub_taken(seq),
+            stub => self.rows.stubbed.extend(stub),
+        }
         if proof.sort == Sort::Photo {
             self.photo_taken();
         }
@@ -188,7 +195,7 @@ impl Session<'_> {
                 let limit = limit.map_or(u64::MAX, u64::from_be_bytes);
                 let withheld = ledger::withheld(tx, &name)?;
                 let returned =
-                    meta(tx, &returned_key(&name))?.and_then(|bytes| bytes.try_into().ok());
+                    meta(tx, &ledger::returned_key(&name))?.and_then(|bytes| bytes.try_into().ok());
                 let is_due = why != WithheldFor::TooLarge || largest > limit;
                 Ok::<_, LedgerError>((withheld, is_due, returned.map(u64::from_be_bytes)))
             }
@@ -201,7 +208,7 @@ impl Session<'_> {
             let taken = self.context.store.write(Priority::Upkeep, move |tx| {
                 let back = ledger::take_back(tx, &name, why)?;
                 if let Some((_, last)) = back {
-                    set_meta(tx, &returned_key(&name), &last.to_be_bytes())?;
+                    set_meta(tx, &ledger::returned_key(&name), &last.to_be_bytes())?;
                 }
                 Ok::<_, LedgerError>((back, ledger::withheld(tx, &name)?))
             });

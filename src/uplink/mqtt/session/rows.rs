@@ -1,7 +1,10 @@
 //! Hands rows to the client.
 
 use super::Session;
-use crate::uplink::link::LinkError;
+use crate::uplink::{
+    link::LinkError,
+    suspects::{Course, present},
+};
 
 impl Session<'_> {
     /// Hands rows to the client while the window has room.
@@ -9,10 +12,15 @@ impl Session<'_> {
         let now = self.context.clock.monotonic();
         let (mut published, mut repeated) = (0, 0);
         while self.may_send()
-            && let Some((seq, row)) = self.rows.delivery.next(now)
+            && !self.earlier.goes_alone
+            && let Some((seq, row)) = self.next_row(now)
         {
             let resent = row.resent;
-            let (message, withheld) = self.fitting(row)?;
+            let stands_aside = matches!(self.suspects.course(&present(seq)), Course::Aside(_));
+            if !stands_aside {
+                self.rows.handed(seq, &row);
+            }
+            let (message, withheld) = self.fitting(row, stands_aside)?;
             // The line comes before the publish, so that a killed process has logged all it sent.
             tracing::trace!(seq, resent, "a row is handed on");
             self.handed_row(&message, withheld.map(|why| (seq, why)));

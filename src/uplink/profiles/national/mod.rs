@@ -304,6 +304,14 @@ impl Calls for Platform {
     }
 }
 
+/// Reads a platform's answer.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    if let Ok(answer) = Answer::read(bytes) {
+        let _ = (answer.said(), answer.serial(), answer.verdict(), answer.words());
+    }
+}
+
 /// The kind of a call with one row that was sent before.
 const REPEAT: usize = 1;
 

@@ -26,7 +26,8 @@ pub const HEARTBEAT: u16 = 65_535;
 
 /// Number of workers of a list in one command to the gateway.
 const AT_ONCE: usize = 100;
-/// Pause before the list is asked for again, if it did not come.
+/// Minimum interval between two questions for the list, if it did not come, or if the roster has
+/// changed.
 const LIST_AGAIN: SignedDuration = SignedDuration::from_secs(300);
 
 words! {
@@ -75,8 +76,36 @@ pub struct Terms {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListTimes {
     next: Option<Timestamp>,
-    /// When the last whole list was asked for.
+    /// When the list that came last was asked for.
     last: Option<Timestamp>,
+    /// When it was asked for, whether it came or not.
+    asked: Option<Timestamp>,
+    /// Number of changes of the roster, and of those that the list has followed.
+    changes: u64,
+    followed: u64,
+}
+
+impl ListTimes {
+    /// Returns whether the list may name a worker who was not on the roster before.
+    fn is_behind(&self) -> bool {
+        self.changes != self.followed
+    }
+
+    fn is_due(&self, now: Timestamp, every: SignedDuration) -> bool {
+        let again = LIST_AGAIN.min(every);
+        // A clock that was set back must not put the list off for long.
+        let rested = |asked: Timestamp| now < asked || now.duration_since(asked) >= again;
+        let over =
+            |next: Timestamp| now >= next || next.duration_since(now) > every.max(LIST_AGAIN);
+        self.next.is_none_or(over) || self.is_behind() && self.asked.is_none_or(rested)
+    }
+}
+
+impl Terms {
+    /// Takes in that the roster has changed.
+    pub fn roster_changed(&self) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).changes += 1;
+    }
 }
 
 /// The 32 bytes of a vendor's or device's code.
@@ -150,7 +179,8 @@ pub struct Session {
     ready: bool,
     awaited: Option<Awaited>,
     parts: Parts,
-    asked: Option<Moment>,
+    /// When the list was asked for, and the changes of the roster before.
+    asked: Option<(Moment, u64)>,
 }
 
 impl Session {
@@ -180,12 +210,7 @@ impl Session {
     }
 
     fn list_is_due(&self, now: Timestamp) -> bool {
-        let every = self.terms.list_every;
-        self.lists
-            && self.times().next.is_none_or(|next| {
-                // A clock that was set back must not put the list off for long.
-                now >= next || next.duration_since(now) > every.max(LIST_AGAIN)
-            })
+        self.lists && self.times().is_due(now, self.terms.list_every)
     }
 
     fn frame(&mut self, frame: Frame) -> Result<Vec<Said>, String> {
@@ -259,9 +284,12 @@ impl Session {
                 ];
             }
         };
-        let Some(asked) = self.asked.take() else { return vec![Said::Answer] };
+        let Some((asked, changes)) = self.asked.take() else { return vec![Said::Answer] };
         let next = asked.at.checked_add(self.terms.list_every).ok();
-        *self.times() = ListTimes { next, last: Some(asked.at) };
+        {
+            let mut times = self.times();
+            (times.next, times.last, times.followed) = (next, Some(asked.at), changes);
+        }
         let (workers, unreadable) = list::workers(&whole, self.terms.form);
         let command = |(n, some): (usize, &[Listed])| {
             let id = format!("{LIST}-{}-{n}", hex::encode(asked.nonce));
@@ -322,13 +350,16 @@ impl Dialogue for Session {
             return None;
         }
         if self.list_is_due(moment.at) {
-            let since = {
+            let (since, changes) = {
                 let mut times = self.times();
                 times.next = moment.at.checked_add(LIST_AGAIN.min(self.terms.list_every)).ok();
-                times.last.filter(|_| self.terms.whitelist == Whitelist::Changes)
+                times.asked = Some(moment.at);
+                // A worker who is new at the gate may have been on the list for long.
+                let only_changes = self.terms.whitelist == Whitelist::Changes && !times.is_behind();
+                (times.last.filter(|_| only_changes), times.changes)
             };
             let since = since.map_or([0xff; 7], |since| bcd(since, &self.terms.timezone));
-            self.asked = Some(*moment);
+            self.asked = Some((*moment, changes));
             let content = self.bcc().sealed([&self.device[..], &since].concat());
             return Some(self.asks(Awaited::List, &content));
         }

@@ -297,6 +297,42 @@ fn devices(keys: Vec<DeviceKeys>) -> Checked<Vec<Device>> {
     Ok(devices)
 }
 
+/// Reads the bytes of a platform after the login and the question for the list: whole, and in pieces of
+/// a length that the first byte gives. Both say the same.
+#[cfg(any(test, fuzzing))]
+pub fn fuzz(bytes: &[u8]) {
+    use super::{Moment, Said};
+    let Some((piece, stream)) = bytes.split_first() else { return };
+    let terms = |version: u8, bcc| Terms {
+        version,
+        form: Form { bcc, names: Names::Gbk, name: if version == 5 { 50 } else { 10 } },
+        numbered: Numbered::Given([7; 16]),
+        heartbeat_s: 180,
+        whitelist: Whitelist::All,
+        list_every: SignedDuration::from_secs(3600),
+        repeat_words: repeat_words(),
+        later_words: later_words(),
+        timezone: jiff::tz::TimeZone::UTC,
+        list: Mutex::new(ListTimes::default()),
+    };
+    let moment = Moment { at: Timestamp::UNIX_EPOCH, nonce: [9; 16] };
+    for (version, bcc) in [(1, Bcc::Bytes), (5, Bcc::Hex)] {
+        let heard = |piece: usize| -> Result<Vec<Said>, String> {
+            let mut session =
+                Session::new(Arc::new(terms(version, bcc)), &[b'v'; 32], [b'd'; 32], true);
+            session.begin(&moment);
+            let login = frame::encode(version, dialogue::LOGIN, &[7; 16], &[]);
+            let mut all = session.heard(&login)?;
+            session.due(1_000, &moment);
+            for some in stream.chunks(piece) {
+                all.extend(session.heard(some)?);
+            }
+            Ok(all)
+        };
+        assert_eq!(heard(stream.len().max(1)), heard((*piece).max(1).into()));
+    }
+}
+
 impl Tcp843 {
     /// Returns the topic of the device whose passage a record is. A supplement has no lane.
     fn topic(&self, record: &Record) -> Option<String> {
@@ -350,8 +386,8 @@ impl Profile for Tcp843 {
         let Some(code) = code else {
             return lacks(format!(
                 "the platform's list of workers has no number for {}: have the worker registered there \
-                 with the same ID number; the record is sent when the next list (whitelist_s) names the \
-                 worker",
+                 with the same ID number; the record is sent when a list names the worker. The gateway \
+                 asks for the list each whitelist_s, and within 5 minutes after a change of the roster",
                 record.worker
             ));
         };
@@ -399,6 +435,10 @@ impl Profile for Tcp843 {
 
     fn lists_workers(&self) -> bool {
         true
+    }
+
+    fn roster_changed(&self) {
+        self.sessions.terms.roster_changed();
     }
 
     fn command(&self, payload: &[u8], authority: &Authority) -> Result<Envelope, NoCommand> {

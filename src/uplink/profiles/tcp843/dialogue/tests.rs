@@ -83,6 +83,37 @@ fn a_login_names_vendor_and_device_and_takes_the_number_of_the_answer() {
 }
 
 #[test]
+fn a_change_of_the_roster_asks_for_the_whole_list_again_and_at_most_each_5_minutes() {
+    for whitelist in [Whitelist::All, Whitelist::Changes] {
+        let mut session = ready(whitelist);
+        let at = |s: i64| Moment { at: start().at + SignedDuration::from_secs(s), ..start() };
+        let asks = |session: &mut Session, s: i64| {
+            // Shorter than the time to a heartbeat.
+            let asked = session.due(1, &at(s)).map(|bytes| bytes[64..71].to_vec());
+            if asked.is_some() {
+                let list = Bcc::Bytes.sealed([b"P001".to_vec(), vec![0; 100]].concat());
+                session.heard(&answer(LIST, &SESSION, &list, false)).unwrap();
+            }
+            asked
+        };
+        let whole = Some(vec![0xff; 7]);
+        assert_eq!(asks(&mut session, 0), whole);
+        assert_eq!(asks(&mut session, 400), None, "nothing has changed");
+        session.terms.roster_changed();
+        assert_eq!(asks(&mut session, 400), whole);
+        // Many changes lead to one question in 5 minutes.
+        (0..50).for_each(|_| session.terms.roster_changed());
+        assert_eq!(asks(&mut session, 699), None);
+        assert_eq!(asks(&mut session, 700), whole);
+        assert_eq!(asks(&mut session, 2_000), None);
+        // The next regular question is that of the configuration.
+        let next = asks(&mut session, 700 + 3_600);
+        assert_eq!(next == whole, whitelist == Whitelist::All);
+        assert!(next.is_some());
+    }
+}
+
+#[test]
 fn a_session_number_may_be_random_or_given() {
     for (numbered, number) in [(Numbered::Random, [9; 16]), (Numbered::Given([3; 16]), [3; 16])] {
         let mut session = session_with(terms(numbered, Whitelist::Off));

@@ -1,11 +1,16 @@
 //! Decides about rows over which connections end, such as a row that a platform answers with
-//! nonsense each time. Pure.
+//! nonsense each time, or one over which a broker hangs up. Pure.
+//!
+//! A call is one request to a platform that answers each call. Over MQTT it is all rows that the
+//! broker has not acknowledged.
 //!
 //! The rows of a call over which [`ENDS`] connections ended go alone. A row over which so many
 //! connections ended alone goes after all others. A platform that is down ends connections over each
 //! row, so a row stands aside only if the platform took another row before the last of these ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use super::delivery::Turn;
 
 /// Number of connections that end over one call before its rows go alone, and over one row before it
 /// goes after all others.
@@ -16,6 +21,11 @@ pub const SUSPECTS: usize = 16;
 
 /// A row: the folder of its database, empty for the present one, and its seq.
 pub type Key = (String, u64);
+
+/// Returns the key of a row of the present database.
+pub fn present(seq: u64) -> Key {
+    (String::new(), seq)
+}
 
 /// The suspect rows of one upstream, over all its connections.
 #[derive(Debug, Default)]
@@ -63,6 +73,18 @@ impl Suspects {
         }
     }
 
+    /// Notes that a broker acknowledged one row of several on their way.
+    pub fn taken(&mut self, key: Key) {
+        self.begins([key]);
+        self.answered(true);
+    }
+
+    /// Notes that the connection ended while these rows were on their way.
+    pub fn ended_over(&mut self, rows: impl IntoIterator<Item = Key>, words: &str) {
+        self.begins(rows);
+        self.ended(words);
+    }
+
     /// Notes that the connection ended. The words count if a call was under way.
     pub fn ended(&mut self, words: &str) {
         let call = std::mem::take(&mut self.under_way);
@@ -93,6 +115,16 @@ impl Suspects {
         }
     }
 
+    /// Returns when a row goes over MQTT. `is_last`: no other row waits.
+    pub fn turn(&self, key: &Key, is_last: bool) -> Turn {
+        match self.course(key) {
+            Course::Aside(_) => Turn::Aside,
+            Course::Last if !is_last => Turn::Last,
+            Course::Now if !self.goes_alone(key) => Turn::Now,
+            Course::Last | Course::Now => Turn::Alone,
+        }
+    }
+
     /// Returns whether connections ended over a call of this row with others.
     pub fn is_to_go_alone(&self, key: &Key) -> bool {
         self.alone.contains(key)
@@ -106,6 +138,25 @@ impl Suspects {
     /// Returns the row to try first among those that go last.
     pub fn first<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Option<&'a Key> {
         keys.min_by_key(|key| (self.rows.get(key).map(|row| row.ends), *key))
+    }
+
+    /// Returns whether connections ended over rows of which it is not known yet whether they are the
+    /// reason.
+    pub fn has_doubts(&self) -> bool {
+        let judged = self.rows.values().all(|row| row.failed.is_some());
+        self.common.1 > 0 || !self.alone.is_empty() || !judged
+    }
+
+    /// Returns whether a record of a database that was set aside goes alone.
+    pub fn has_earlier(&self) -> bool {
+        self.alone.iter().chain(self.rows.keys()).any(|(place, _)| !place.is_empty())
+    }
+
+    /// Forgets the rows of the present database that are offered again.
+    pub fn forget_between(&mut self, first: u64, last: u64) {
+        let is_other = |(place, seq): &Key| !place.is_empty() || !(first..=last).contains(seq);
+        self.alone.retain(is_other);
+        self.rows.retain(|key, _| is_other(key));
     }
 
     /// Forgets a row.
