@@ -104,7 +104,7 @@ fn main() -> anyhow::Result<()> {
     let vision = Vision::load(&ModelFiles::in_dir(&models))?;
     let dice = &mut Dice::new();
     let people = People::new(&vision, &models.join("photos"))?;
-    let visits = people.visits(&vision, arguments.visits.max(1), dice)?;
+    let visits = people.visits(arguments.visits.max(1), dice)?;
     let strangers = arguments.workers.saturating_sub(people.templates.len());
     let templates = people.templates.iter().cloned().chain((0..strangers).map(|_| dice.template()));
     let templates: Vec<Template> = templates.collect();

@@ -27,6 +27,8 @@ const ORL_SHOWN: [usize; 2] = [2, 3];
 const SIZE: (u32, u32) = (1280, 720);
 /// Minimum and maximum width of a face in a frame.
 const WIDTHS: (f32, f32) = (60.0, 300.0);
+/// Number of different backgrounds.
+const BACKGROUNDS: usize = 8;
 /// Maximum noise of a pixel, in grey levels.
 const NOISE: u64 = 4;
 
@@ -91,13 +93,8 @@ impl People {
     }
 
     /// Returns visits of people in turn, in faces of all widths.
-    pub fn visits(
-        &self,
-        vision: &Vision,
-        count: usize,
-        dice: &mut Dice,
-    ) -> anyhow::Result<Vec<Visit>> {
-        let _ = vision;
+    pub fn visits(&self, count: usize, dice: &mut Dice) -> anyhow::Result<Vec<Visit>> {
+        let backgrounds: Vec<_> = (0..BACKGROUNDS).map(|_| background(dice)).collect();
         let visit = |n: usize| {
             // The first heads, which have more pixels, come in every second frame.
             let sharp = PEOPLE.iter().map(|(_, shown)| shown.len()).sum::<usize>();
@@ -110,12 +107,12 @@ impl People {
             let room = (0.62 * width, 0.78 * width);
             let x = room.0 + dice.part() * (w - 2.0 * room.0);
             let y = room.1 + dice.part() * (h - 2.0 * room.1);
-            let background = background(dice);
+            let background = &backgrounds[n % BACKGROUNDS];
             let moved = (x + (dice.part() - 0.5) * 24.0, y + (dice.part() - 0.5) * 16.0);
             let grown = width * (1.0 + 0.04 * dice.part());
             let frames = [
-                frame(&background, head, width, (x, y), dice)?,
-                frame(&background, head, grown, moved, dice)?,
+                frame(background, head, width, (x, y), dice)?,
+                frame(background, head, grown, moved, dice)?,
             ];
             Ok(Visit { person: head.person, frames })
         };
@@ -134,7 +131,12 @@ impl Head {
         let bottom = (middle.1 + reach).min(image.height() as f32);
         let (w, h) = ((right - left) as u32, (bottom - top) as u32);
         let part = imageops::crop_imm(&picture, left as u32, top as u32, w, h).to_image();
-        Ok(Head { person, picture: part, face: face.w, middle: (middle.0 - left, middle.1 - top) })
+        // A larger face than in any frame only costs time.
+        let scale = (WIDTHS.1 / face.w).min(1.0);
+        let (w, h) = ((w as f32 * scale) as u32, (h as f32 * scale) as u32);
+        let picture = imageops::resize(&part, w.max(1), h.max(1), FilterType::Triangle);
+        let middle = ((middle.0 - left) * scale, (middle.1 - top) * scale);
+        Ok(Head { person, picture, face: face.w * scale, middle })
     }
 }
 
