@@ -1,15 +1,15 @@
 //! Low visits at one entry: the guard who is asked for, and the fallback to `watch` where too many
 //! visits are low. Pure; time is an argument.
 //!
-//! In: visits at an entry whose worker would be granted by face, with the judgement on a living face.
-//! Out: whether the face opens, and whose release a guard's button is.
+//! In: visits at an entry whose worker would be granted by face, with the judgement on a living
+//! face. Out: whether the face opens, and whose release a guard's button is.
 //!
 //! A low visit, and a visit without a judgement, never opens by its face. It stays with the guard
 //! for [`ASKED_FOR`] after the latest look, so that the next look at a photo is no further attempt.
 //!
-//! A camera falls back where the low visits are more than one in [`SHARE`] of an hour's visits. Then
-//! the model or the light is wrong, and a queue costs more than a photo. A worker counts once an
-//! hour, so that one person with one photo cannot bring the fallback about.
+//! A camera falls back where more than one in [`SHARE`] of an hour's visits is low. Then the model
+//! or the light is wrong, and a queue costs more than a photo. A worker counts once an hour, so that
+//! one person with one photo cannot bring the fallback about.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
