@@ -414,7 +414,7 @@ fn depthwise(
 
     let mut before = vec![1.0; channels];
     let above = model.node(x.node);
-    if let (Some(slopes), [_]) = (slopes(model, above, channels), &*model.outlet_successors(x)) {
+    if let (Some(slopes), [_]) = (slopes(model, above, channels), model.outlet_successors(x)) {
         (before, x) = (slopes, above.inputs[0]);
     }
     let (mut after, mut last) = (vec![1.0; channels], node);
