@@ -20,6 +20,8 @@ use crate::{
 /// Maximum ratio of the widths of two faces that are side by side. The next one in a queue is
 /// further away than that.
 pub(super) const ALIKE: f32 = 1.3;
+/// Maximum distance of a half face from the picture's edge, in sizes of its box.
+const EDGE: f32 = 0.05;
 /// Time for which two faces are side by side, until one person is asked for.
 const SIDE_BY_SIDE: Duration = Duration::from_secs(1);
 /// Maximum time without the second face in which it counts as missed by the detector.
@@ -45,7 +47,8 @@ words! {
     pub enum Aside {
         /// Narrower than `min_face_px`.
         TooSmall = "too_small",
-        /// An eye, the nose or the mouth is beyond the edge of the picture.
+        /// An eye, the nose or the mouth is beyond the edge of the picture, or only half of the face is seen
+        /// there.
         CutOff = "cut_off",
         /// Outside the camera's zone.
         Outside = "outside",
@@ -72,13 +75,25 @@ impl Aim<'_> {
         // A width that is NaN is too small.
         if face.bbox.w.is_nan() || face.bbox.w < self.min_face_px {
             Some(Aside::TooSmall)
-        } else if !face.landmarks.iter().all(within) {
+        } else if !face.landmarks.iter().all(within) || self.is_half(face.bbox) {
             Some(Aside::CutOff)
         } else if !self.zone.contains(x / width, y / height) {
             Some(Aside::Outside)
         } else {
             None
         }
+    }
+}
+
+impl Aim<'_> {
+    /// Returns whether a box at the picture's edge has not the shape of a face, whose height is some
+    /// 1.3 times its width. The detector guesses the landmarks that it cannot see.
+    fn is_half(&self, Rect { x, y, w, h }: Rect) -> bool {
+        let at_edge = |from: f32, size: f32, limit: u32| {
+            let reach = EDGE * size;
+            from <= reach || from + size >= limit as f32 - reach
+        };
+        (h < w && at_edge(y, h, self.frame.1)) || (h > 2.0 * w && at_edge(x, w, self.frame.0))
     }
 }
 

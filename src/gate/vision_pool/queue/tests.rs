@@ -40,6 +40,18 @@ fn a_face_that_cannot_be_the_next_persons_is_set_aside_for_its_reason() {
     ] {
         assert_eq!(aim(&zone).aside(&face), why, "{face:?}");
     }
+    // Boxes of halves, as the detector gives them. It guesses landmarks within the picture.
+    let boxed = |x, y, w, h| Face { bbox: Rect { x, y, w, h }, ..face(640.0, 300.0, 100.0) };
+    for (half, why) in [
+        (boxed(600.0, 1.6, 115.0, 82.0), Some(Aside::CutOff)),
+        (boxed(600.0, 640.0, 115.0, 82.0), Some(Aside::CutOff)),
+        (boxed(-2.0, 300.0, 62.0, 162.0), Some(Aside::CutOff)),
+        (boxed(1220.0, 300.0, 58.0, 144.0), Some(Aside::CutOff)),
+        (boxed(600.0, 1.6, 115.0, 150.0), None),
+        (boxed(600.0, 300.0, 115.0, 82.0), None),
+    ] {
+        assert_eq!(aim(&Zone::default()).aside(&half), why, "{half:?}");
+    }
     let mut queue = Queue::default();
     let faces = vec![face(640.0, 300.0, 47.0), face(200.0, 300.0, 100.0)];
     let sorted = queue.sort(ms(0), faces, aim(&zone));
