@@ -44,6 +44,15 @@ pub(super) fn part(
     size: (u32, u32),
     scale: Scale,
 ) -> Result<Image, DecodeError> {
+    if scale == Scale::Full { full_size(yuv, from, size) } else { averaged(yuv, from, size, scale) }
+}
+
+fn averaged(
+    yuv: &Yuv,
+    from: (u32, u32),
+    size: (u32, u32),
+    scale: Scale,
+) -> Result<Image, DecodeError> {
     let step = scale.step();
     let (width, height) = (size.0.div_ceil(step), size.1.div_ceil(step));
     let mut rgb = Vec::with_capacity(3 * width as usize * height as usize);
@@ -53,6 +62,45 @@ pub(super) fn part(
             let x = from.0 + column * step;
             let [u, v] = chroma(yuv, x, y, step);
             rgb.extend(colour(luma(yuv, x, y, step), u, v));
+        }
+    }
+    Image::from_rgb(width, height, rgb)
+}
+
+/// Does the same as [`averaged`] at full size, where each sample is its own average.
+fn full_size(
+    yuv: &Yuv,
+    (left, top): (u32, u32),
+    (width, height): (u32, u32),
+) -> Result<Image, DecodeError> {
+    let (columns, left) = (yuv.width as usize, left as usize);
+    let (luma, rest) = yuv.data.split_at_checked(columns * yuv.height as usize).unwrap_or_default();
+    let (blue, red) = rest.split_at(rest.len() / 2);
+    let mut rgb = vec![0; 3 * width as usize * height as usize];
+    for (y, row) in (top as usize..).zip(rgb.chunks_exact_mut(3 * width as usize)) {
+        let row = row.as_chunks_mut::<3>().0.iter_mut().enumerate();
+        let of = |value: u8| i32::from(value) - 128;
+        match yuv.layout {
+            Layout::I420 => {
+                let luma = luma.get(y * columns..).unwrap_or_default();
+                let halves =
+                    [blue, red].map(|half| half.get(y / 2 * (columns / 2)..).unwrap_or_default());
+                for (x, pixel) in row {
+                    let [u, v] =
+                        halves.map(|half| half.get((left + x) / 2).copied().unwrap_or(128));
+                    let y = luma.get(left + x).copied().unwrap_or(128);
+                    *pixel = colour(y.into(), of(u), of(v));
+                }
+            }
+            Layout::Yuyv => {
+                let pairs = yuv.data.get(2 * y * columns..).unwrap_or_default().as_chunks::<4>().0;
+                for (x, pixel) in row {
+                    let x = left + x;
+                    let [first, u, second, v] = pairs.get(x / 2).copied().unwrap_or([128; 4]);
+                    let y = if x.is_multiple_of(2) { first } else { second };
+                    *pixel = colour(y.into(), of(u), of(v));
+                }
+            }
         }
     }
     Image::from_rgb(width, height, rgb)

@@ -101,3 +101,23 @@ fn data_that_does_not_fill_the_picture_is_refused() {
     let refused = whole(&yuv(4096, 4096, Layout::I420, 0)).unwrap_err();
     assert!(matches!(refused, DecodeError::TooLarge { .. }), "{refused}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_part_at_full_size_has_the_pixels_of_the_averages(
+        (width, height) in (1..20u32, 1..20u32),
+        (left, top) in (0..40u32, 0..40u32),
+        (w, h) in (1..40u32, 1..40u32),
+        layout in proptest::sample::select(vec![Layout::I420, Layout::Yuyv]),
+    ) {
+        let (width, height) = (2 * width, 2 * height);
+        let (left, top) = (left % width, top % height);
+        let size = (w.min(width - left), h.min(height - top));
+        let bytes = width * height * if layout == Layout::I420 { 3 } else { 4 } / 2;
+        let data = (0..bytes).map(|at| (at * 37 % 251) as u8).collect();
+        let yuv = Yuv { width, height, layout, data };
+        check(&yuv).unwrap();
+        let wanted = averaged(&yuv, (left, top), size, Scale::Full).unwrap();
+        proptest::prop_assert_eq!(part(&yuv, (left, top), size, Scale::Full).unwrap(), wanted);
+    }
+}
