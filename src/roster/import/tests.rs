@@ -956,7 +956,7 @@ fn two_rows_with_one_card_are_both_refused_in_any_spelling_of_its_number() {
         // A row with another fault, too.
         line("W 4", "d", &number(4)) + ",5678",
         // One worker with one card twice.
-        line("W5", "e", &number(5)) + ",\"99; 99\"",
+        line("W5", "e", &number(5)) + ",\"9999; 9999\"",
     ];
     let file = read(format!("{head}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
     for (at, other) in [(0, 3), (1, 2), (2, 5), (3, 4)] {
