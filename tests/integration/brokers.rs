@@ -423,6 +423,8 @@ fn i3_mosquitto_gets_all_but_the_record_over_its_packet_size_in_3_1_1() {
         let record = records.next_on("attendance");
         match record["withheld"].as_str() {
             Some("refused") => stubs += 1,
+            // An event that was on its way at each hang-up.
+            Some("topic_refused") => {}
             Some(other) => panic!("{other}"),
             None => whole += 1,
         }
