@@ -144,7 +144,8 @@ fn cut_within_a_migration(point: &str) {
     let old = "DROP TRIGGER verdict_of_row; DROP TABLE verdict; DROP TABLE platform_code;
                DROP TABLE photo_due; DROP TABLE used_code; DROP TABLE card; DROP TABLE consent; ALTER TABLE template DROP COLUMN role;
                ALTER TABLE worker DROP COLUMN pending; ALTER TABLE worker DROP COLUMN pending_from;
-               ALTER TABLE worker DROP COLUMN face_erased; DROP INDEX entry_health;
+               ALTER TABLE worker DROP COLUMN face_erased;
+               ALTER TABLE worker DROP COLUMN liveness_exempt; DROP INDEX entry_health;
                DROP INDEX entry_clock; DROP TABLE subtree; PRAGMA user_version = 2;
                DELETE FROM meta WHERE key IN ('tree_edge', 'head') OR key LIKE 'head_sent/%'";
     kept.database().execute_batch(old).unwrap();
