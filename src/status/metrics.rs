@@ -359,7 +359,7 @@ impl Page<'_> {
             each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.dismissed_rows)));
         self.each(
             "upstream_dismissed_records",
-            "Refused records that a person has dismissed",
+            "Refused records that were dismissed by hand",
             dismissed,
         )?;
         let undecided = each.clone().map(|(labels, u)| (labels, ConstGauge::new(u.link.undecided)));
