@@ -90,7 +90,13 @@ fn gatehouse_toml_reports_missing_devices_and_works_when_they_appear() {
     let platform = site.broker.subscriber();
     let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
     let mut gate = Gate { daemon, platform, camera, board, site };
-    gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
+    // The daemon may find the broker before the platform subscribes, and says so.
+    let healthy = |s: &serde_json::Value| {
+        let degraded = Site::degraded(s);
+        let heard = |d: &String| !d.starts_with("upstream");
+        s["upstreams"][0]["connected"] == true && !degraded.iter().any(heard)
+    };
+    gate.site.status_when("a healthy gate", healthy);
     let enrolled = gate.site.enroll("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.pass("person_a_1.jpg");
