@@ -93,8 +93,8 @@ fn gatehouse_toml_reports_missing_devices_and_works_when_they_appear() {
     // The daemon may find the broker before the platform subscribes, and says so.
     let healthy = |s: &serde_json::Value| {
         let degraded = Site::degraded(s);
-        let heard = |d: &String| !d.starts_with("upstream");
-        s["upstreams"][0]["connected"] == true && !degraded.iter().any(heard)
+        let heard = degraded.iter().all(|what| what.starts_with("upstream"));
+        s["upstreams"][0]["connected"] == true && heard
     };
     gate.site.status_when("a healthy gate", healthy);
     let enrolled = gate.site.enroll("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
