@@ -5,6 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use super::Context;
 use crate::{
     control::Request,
+    gate::presentations::VISITS_LEAST,
     ledger::DeletedWhat,
     roster::WorkerId,
     services::Deletions,
@@ -170,11 +171,20 @@ fn human(status: &Status) -> String {
         for camera in &lane.cameras {
             let Some(shown) = &camera.liveness else { continue };
             let own = shown.threshold.map_or_else(
-                || format!("no threshold of its own yet ({})", counted(shown.visits, "visit")),
+                || {
+                    let uncounted = match status.clock.synced {
+                        true => "",
+                        false => "; none is counted while the clock is not synchronised",
+                    };
+                    let visits = shown.visits;
+                    format!(
+                        "no threshold of its own yet ({visits} of {VISITS_LEAST} visits{uncounted})"
+                    )
+                },
                 |own| format!("threshold {own} from {}", counted(shown.visits, "visit")),
             );
             let mode = if shown.fallback { "FALLEN BACK to watch" } else { shown.mode.word() };
-            let asked = shown.guard.map_or_else(String::new, |below| {
+            let asked = shown.guard.filter(|_| !shown.fallback).map_or_else(String::new, |below| {
                 let asked = counted(lane.gate.asked_guard, "visit");
                 format!("; the guard is asked below {below}: {asked} so far")
             });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Number of days whose visits count.
 const DAYS: i64 = 7;
 /// Minimum number of visits that give a threshold.
-const VISITS_LEAST: u32 = 200;
+pub const VISITS_LEAST: u32 = 200;
 /// Part of the granted visits that may be below the threshold.
 const BELOW: f64 = 0.02;
 /// Maximum threshold: a visit above it is never low.

@@ -228,9 +228,11 @@ impl Report {
                 let interval = found.fnir_interval.get(fpir).copied();
                 let shown =
                     shown(found.fnir_at_fpir.get(fpir).copied().flatten(), interval, &needs);
-                match found.threshold.get(fpir) {
-                    Some(threshold) => format!("{shown} ({:.3})", threshold.0),
-                    None => shown,
+                match (found.threshold.get(fpir), found.fpir.get(fpir)) {
+                    (Some(threshold), Some(let_in)) => {
+                        format!("{shown} ({:.3}; {:.2})", threshold.0, 100.0 * let_in.0)
+                    }
+                    _ => shown,
                 }
             };
             let gate = &found.at_gate;
@@ -247,8 +249,8 @@ impl Report {
         let head = [
             "workers",
             "photos",
-            "at FPIR 1 % (threshold)",
-            "at FPIR 0.3 % (threshold)",
+            "at FPIR 1 % (threshold; let in)",
+            "at FPIR 0.3 % (threshold; let in)",
             "gate's threshold",
             "strangers let in",
             "workers missed",
@@ -269,7 +271,8 @@ impl Report {
         }
         let mut text = format!(
             "WARNING: in the folders of two people, the same photo or the same person ({}). Each counts \
-             as a stranger who is taken for a worker, so the rates are too high. Remove one of two:\n",
+             as a stranger who is taken for a worker, so the rates are too high. Remove one \
+             photo of each pair, or put the folders of one person together:\n",
             counted(pairs, "pair")
         );
         for [first, copy] in self.same_photo.iter().take(NAMED) {

@@ -41,6 +41,12 @@ impl Papers {
         for consent in consents {
             if papers.upstream(consent).is_none() {
                 let (heading, all) = (&consent.heading, papers.upstreams.join(", "));
+                if all.is_empty() {
+                    bail!(
+                        "this gateway has no upstream, to which photos could go: take the column \
+                         {heading} out of the sheet"
+                    );
+                }
                 bail!(
                     "the column {heading} must name one upstream in brackets, to which the photos go: \
                      {all}"
