@@ -70,6 +70,9 @@ pub struct Guarding {
     /// The score below which a visit is low; `None` where no guard is asked.
     threshold: Option<Score>,
     asked: Option<Asked>,
+    /// The latest low visit: the worker, the visit and the time of its look. A second one goes to the
+    /// guard at once, so that short attempts are not for free.
+    waited: Option<(WorkerId, Option<u64>, Monotonic)>,
     rate: Rate,
 }
 
@@ -93,22 +96,24 @@ impl Guarding {
         };
         let judged = face.presentation.as_ref().map(|judged| judged.score);
         let low = judged.is_none_or(|score| score < threshold);
-        if worker.liveness_exempt.is_some() || self.rate.fallback.is_some() {
+        let stays = self.asks_for(claim.captured, &worker.person.id);
+        if worker.liveness_exempt.is_some() || (self.rate.fallback.is_some() && !stays) {
             return Guarded::Passes;
         }
-        let stays = self.asks_for(claim.captured, &worker.person.id);
         if !stays && !low {
             return Guarded::Passes;
         }
-        if !stays && face.frames < LOOKS {
+        let waits = (worker.person.id.clone(), claim.visit, claim.captured);
+        let again = self.waited.replace(waits).is_some_and(|(before, visit, at)| {
+            let soon = claim.captured.since(at) <= ASKED_FOR;
+            before == worker.person.id && visit != claim.visit && soon
+        });
+        if !stays && !again && face.frames < LOOKS {
             return Guarded::Waits;
         }
         if !stays {
+            // Where this begins the fallback, the next visit is the first one that passes.
             self.rate.low(now, &worker.person.id);
-            if self.rate.fallback.is_some() {
-                self.asked = None;
-                return Guarded::Passes;
-            }
         }
         let (worker, evidence) = (worker.clone(), claim.evidence.clone());
         self.asked = Some(Asked { worker, evidence, last: claim.captured });

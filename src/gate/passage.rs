@@ -415,7 +415,13 @@ impl Machine {
     /// Begins the cool-down of a passage's worker. `went`: the worker went through, as far as is
     /// known.
     fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
-        if went && passage.direction == Direction::Entry {
+        // The passage may be that of the person before the one for whom the guard is asked.
+        let is_asked = |asked: &WorkerId| match &passage.worker {
+            Some(worker) => worker == asked,
+            None => passage.manual,
+        };
+        let asked = self.guarding.asked(now).is_some_and(|(asked, _)| is_asked(&asked.person.id));
+        if went && asked && passage.direction == Direction::Entry {
             self.guarding.went();
         }
         self.cooling.begin(now, passage, went, self.rules.cool_down);

@@ -148,6 +148,12 @@ impl Ledger {
             "UPDATE entry SET bytes = x'', worker = NULL, lane = NULL WHERE idx >= ?1 AND idx < ?2",
             params![from, before],
         )?;
+        // A dismissed row that has no entry any more could not be offered again.
+        tx.execute(
+            "DELETE FROM outbox WHERE upstream LIKE '%/dismissed'
+               AND seq IN (SELECT seq FROM entry WHERE idx >= ?1 AND idx < ?2)",
+            params![from, before],
+        )?;
         let untold = number(tx, UNTOLD)? + (before - from);
         set_meta(tx, BEFORE, &before.to_be_bytes())?;
         set_meta(tx, UNTOLD, &untold.to_be_bytes())?;

@@ -75,10 +75,7 @@ fn of_channels(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<
     let constant = model.outlet_fact(outlet).ok()?.konst.as_ref()?;
     let values = plain(constant).ok()?;
     // The channels come before height and width.
-    let of_channels = match constant.shape() {
-        [] | [.., 1, 1] => true,
-        shape => shape.len() == 1,
-    };
+    let of_channels = matches!(constant.shape(), [_] | [_, 1, 1] | [1, _, 1, 1]);
     match values {
         [value] => Some(vec![*value; channels]),
         values => (of_channels && values.len() == channels).then(|| values.to_vec()),
@@ -438,8 +435,10 @@ fn depthwise(
         last = next;
     }
     let plane = Plane { width, height, output_width, output_height, stride: strides[0], top, left };
-    let shape = model.outlet_fact(last.id.into())?.shape.as_concrete().map(Into::into);
-    let Some(shape) = shape else { return Ok(None) };
+    let shape = model.outlet_fact(last.id.into())?.shape.as_concrete().map(TVec::<usize>::from);
+    // What follows must not have another shape, as by a constant with more dimensions.
+    let of_conv = node.outputs[0].fact.shape.as_concrete();
+    let Some(shape) = shape.filter(|shape| of_conv == Some(&**shape)) else { return Ok(None) };
     let [kernel, bias, before, after] = [kernel, bias, before, after].map(numbers);
     let ours = Depthwise { plane, kernel, bias, before, after, shape };
     replaced(model, x, name, ours, last).map(Some)
@@ -477,13 +476,15 @@ fn maxima(
     let ours = spec.kernel_shape[..] == [2, 2]
         && spec.strides()[..] == [2, 2]
         && pool.with_index_outputs.is_none();
+    // Of a padded picture the sizes may agree too.
+    let padded = |h, w| spec.computed_padding(&[h, w]).iter().any(|side| side.pad_before > 0);
     let shapes = planes(spec, model.outlet_fact(node.inputs[0])?).filter(|_| ours);
     let Some([[_, height, width], [_, output_height, output_width]]) = shapes else {
         return Ok(None);
     };
     let shape = node.outputs[0].fact.shape.as_concrete().map(Into::into);
-    let Some(shape) = shape.filter(|_| [height, width] == [2 * output_height, 2 * output_width])
-    else {
+    let halves = [height, width] == [2 * output_height, 2 * output_width];
+    let Some(shape) = shape.filter(|_| halves && !padded(height, width)) else {
         return Ok(None);
     };
     replaced(model, node.inputs[0], name, Maxima { width, shape }, node).map(Some)

@@ -132,6 +132,25 @@ fn the_guard_is_asked_for_no_one_after_another_person_or_a_passage() {
 }
 
 #[test]
+fn a_second_short_low_visit_goes_to_the_guard_at_once() {
+    let mut entry = Entry::new();
+    let (worker, other) = (worker("W1", false), worker("W2", false));
+    let short = |entry: &mut Entry, worker: &Arc<Worker>, number, score| {
+        let claim = Claim { visit: Some(number), ..visit(worker, entry.now, 2, Some(score)) };
+        entry.guarding.judge(entry.now, &claim, worker)
+    };
+    assert_eq!(short(&mut entry, &worker, 1, 0.1), Guarded::Waits);
+    assert_eq!(short(entry.after(1), &other, 2, 0.1), Guarded::Waits);
+    assert_eq!(short(entry.after(1), &worker, 3, 0.1), Guarded::Waits, "another worker between");
+    assert_eq!(short(entry.after(1), &worker, 3, 0.1), Guarded::Waits, "the same visit");
+    assert_eq!(short(entry.after(29), &worker, 4, 0.1), FIRST);
+    let mut entry = Entry::new();
+    assert_eq!(short(&mut entry, &worker, 1, 0.1), Guarded::Waits);
+    assert_eq!(short(entry.after(31), &worker, 2, 0.1), Guarded::Waits, "half a minute later");
+    assert_eq!(short(entry.after(1), &worker, 3, 0.9), Guarded::Passes);
+}
+
+#[test]
 fn one_in_three_at_night_and_one_worker_with_many_attempts_bring_no_fallback_about() {
     let mut entry = Entry::new();
     for _ in 0..100 {
@@ -148,10 +167,11 @@ fn above_5_percent_the_entry_falls_back_until_an_hour_was_better() {
     for id in ["W1", "W2", "W3"] {
         assert_eq!(entry.after(10).look(id, LOOKS, None), FIRST);
     }
-    // The fourth of 60 is more than 5 %: it opens already.
-    assert_eq!(entry.after(10).look("W4", LOOKS, None), Guarded::Passes);
+    // The fourth of 60 is more than 5 %. It goes to the guard itself: the next visit passes.
+    assert_eq!(entry.after(10).look("W4", LOOKS, None), FIRST);
     let fallback = entry.guarding.fallback().unwrap();
     assert_eq!((fallback.low, fallback.visits), (4, 4));
+    assert_eq!(entry.after(1).look("W4", LOOKS, Some(0.9)), STAYS);
     assert_eq!(entry.look("W5", 2, Some(0.1)), Guarded::Passes);
     // Low visits go on, so the fallback does, too.
     for _ in 0..4 {

@@ -58,6 +58,9 @@ impl Machine {
 
     /// Takes a claim of a reader. A card that stays there is granted once.
     fn card(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
+        if claim.direction == Direction::Entry {
+            self.guarding.another(claim.who.as_ref().ok().map(|worker| &worker.person.id));
+        }
         let (repeats, lent) = self.shown.shows(&claim);
         if repeats {
             return nothing(Taken::CoolingDown);

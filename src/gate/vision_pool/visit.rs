@@ -266,6 +266,10 @@ impl Visits {
                 }
                 visit.kept.push(template);
             }
+            // The looks at a face without this name may be of another person.
+            if visit.agreement.named() != named {
+                visit.judged = Judged::default();
+            }
             visit.agreement.look(named);
         }
         self.number

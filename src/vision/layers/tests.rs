@@ -115,3 +115,38 @@ proptest! {
         prop_assert_eq!(has(&names, "Maxima"), height % 2 == 0 && width % 2 == 0);
     }
 }
+
+/// Returns a depthwise convolution of three channels, times a constant of this shape.
+fn scaled(shape: &[usize]) -> TypedModel {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([1, 3, 8, 8])).unwrap();
+    let kernel = Tensor::from_shape(&[3, 1, 3, 3], &[0.5f32; 27]).unwrap();
+    let kernel = model.add_const("kernel", kernel).unwrap();
+    let bias = model.add_const("bias", Tensor::zero::<f32>(&[3]).unwrap()).unwrap();
+    let pool_spec = pool(3, 3, 1, PaddingSpec::SameUpper);
+    let conv = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group: 3, q_params: None };
+    let y = model.wire_node("conv", conv, &[x, kernel, bias]).unwrap()[0];
+    let factor = Tensor::from_shape(shape, &[1.0f32, 2.0, 3.0]).unwrap();
+    let factor = model.add_const("factor", factor).unwrap();
+    let y = model.wire_node("scaled", math::mul(), &[y, factor]).unwrap();
+    model.select_output_outlets(&y).unwrap();
+    model
+}
+
+#[test]
+fn what_is_not_of_the_channels_stays_tracts() {
+    let x = Tensor::from_shape(&[1, 3, 8, 8], &[1.0f32; 192]).unwrap();
+    for shape in [[1, 3, 1, 1], [3, 1, 1, 1]] {
+        same(scaled(&shape), &x);
+    }
+    // Padding before the picture shifts the squares.
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([1, 1, 4, 4])).unwrap();
+    let padding = PaddingSpec::Explicit(tvec!(1, 1), tvec!(0, 0));
+    let largest = MaxPool { pool_spec: pool(1, 2, 2, padding), with_index_outputs: None };
+    let y = model.wire_node("y", largest, &[x]).unwrap();
+    model.select_output_outlets(&y).unwrap();
+    let values: Vec<f32> = (0..16).map(|v| v as f32).collect();
+    let names = same(model, &Tensor::from_shape(&[1, 1, 4, 4], &values).unwrap());
+    assert!(!has(&names, "Maxima"), "{names:?}");
+}

@@ -108,6 +108,36 @@ fn i15_an_exit_a_card_and_a_lane_that_stands_open_ask_no_guard() {
 }
 
 #[test]
+fn a_denied_card_of_another_person_ends_the_question_and_a_passage_of_another_worker_does_not() {
+    let mut machine = machine();
+    looks(&mut machine, "W001", 10_000, false, Some(0.1));
+    let card = Claim { who: Err(Reason::CardUnknown), ..super::claims::card_of("W002", 10_500) };
+    let what = Presented::Claim(card);
+    let at = Monotonic::from_millis(10_500);
+    machine.handle(at, Event::Presented { what, fresh: passage_id(1) });
+    assert_eq!(pressed(&mut machine, 11_000, Via::Button).person, None, "another person's card");
+
+    // The passage of the worker before is in its grace when the guard is asked for the next one.
+    let mut machine = self::machine();
+    let granted = looks(&mut machine, "W002", 10_000, false, Some(0.9));
+    assert_eq!(causes(&granted), 1, "{granted:?}");
+    let worker = Some("W002".parse().unwrap());
+    let before = Passage {
+        id: passage_id(1),
+        direction: Direction::Entry,
+        worker,
+        visit: Some(1),
+        manual: false,
+        released: true,
+        others: None,
+    };
+    let mut asked = self::machine();
+    looks(&mut asked, "W001", 10_000, false, Some(0.1));
+    asked.cool(Monotonic::from_millis(10_100), &before, true);
+    assert_eq!(pressed(&mut asked, 11_000, Via::Button).person.unwrap().id.as_str(), "W001");
+}
+
+#[test]
 fn a_second_visit_tells_the_guard_again_and_the_denial_is_recorded_once() {
     let mut machine = machine();
     let first = looks(&mut machine, "W001", 10_000, false, Some(0.1));
@@ -141,10 +171,10 @@ fn the_fallback_ends_with_a_tick_also_where_no_one_comes() {
         looks(&mut machine, id, 10_000 + 10_000 * n as u64, false, None);
         assert_eq!(machine.fallback(), None);
     }
-    assert_eq!(causes(&looks(&mut machine, "W004", 50_000, false, None)), 1);
+    let fourth = looks(&mut machine, "W004", 50_000, false, None);
+    assert_eq!((causes(&fourth), told(&fourth)), (0, 1), "it goes to the guard itself");
     let since = machine.fallback().unwrap().since;
     let mut due = since;
-    // The grant of the fourth worker waits for its commit, which has no timeout.
     while machine.fallback().is_some() {
         let (at, why) = machine.timeout().unwrap();
         assert!(at > due, "{why}");

@@ -297,3 +297,21 @@ fn the_mean_of_a_visit_is_of_good_looks_that_are_alike_and_of_no_other_person() 
     follows(&mut visits, 134, 900.0, 80.0);
     assert_eq!(visits.mean(&second, same), None);
 }
+
+#[test]
+fn a_visit_is_judged_by_the_looks_that_name_the_worker() {
+    let mut visits = Visits::default();
+    let mut look = |at, named: Option<&WorkerId>, score| {
+        follows(&mut visits, at, 100.0, 100.0);
+        visits.embedded(ms(at), false, template(1), named);
+        visits.judge(Some(score), None).unwrap().score.value()
+    };
+    // A living face that is covered, and then a photo before it.
+    for n in 0..10 {
+        look(1000 + 67 * n, None, 0.99);
+    }
+    let worker = id("W001");
+    assert_eq!(look(1700, Some(&worker), 0.01), 0.01);
+    assert_eq!(look(1767, Some(&worker), 0.03), 0.01);
+    assert_eq!(look(1834, Some(&worker), 0.5), 0.03);
+}
