@@ -80,14 +80,16 @@ fn decode_whole(bytes: &[u8], most: u64, at_once: u64) -> Result<(Image, u32), D
 fn whole_jpeg(picture: &[u8], most: u64, at_once: u64) -> Result<(Image, u32), DecodeError> {
     let outline = jpeg::outline(picture);
     jpeg::check_scans(outline)?;
-    guarded("JPEG", || {
+    let decoded = |padded: bool| {
         let most = if outline.scans > 1 { at_once } else { most };
         let header = jpeg::header(picture, most)?;
         let large = u64::from(header.width) * u64::from(header.height) > at_once;
         let scale = if large { Scale::Half } else { Scale::Full };
-        let image = upright_jpeg(jpeg::decode_whole(picture, most, scale)?)?;
+        let image = upright_jpeg(jpeg::decode_whole(picture, most, scale, padded)?)?;
         Ok((image, scale.step()))
-    })
+    };
+    // Zeros before the end may be pixel data: a plain area in the shortest code.
+    guarded("JPEG", || decoded(false)).or_else(|_| guarded("JPEG", || decoded(true)))
 }
 
 /// Runs a decoder and turns unwinding into a [`DecodeError`]. A bad picture

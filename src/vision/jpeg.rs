@@ -77,9 +77,15 @@ pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, Deco
 }
 
 /// Decodes a picture as [`decode`] does, and refuses a damaged one: see [`strict`]. `picture` ends at
-/// its end marker.
-pub(super) fn decode_whole(picture: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
-    pixels(begin(outline::unpadded(picture).chain(EOI), most, true)?, scale, true)
+/// its end marker. `padded`: it has zeros before that marker.
+pub(super) fn decode_whole(
+    picture: &[u8],
+    most: u64,
+    scale: Scale,
+    padded: bool,
+) -> Result<Jpeg, DecodeError> {
+    let data = if padded { outline::unpadded(picture) } else { picture };
+    pixels(begin(data.chain(if padded { EOI } else { &[] }), most, true)?, scale, true)
 }
 
 /// Decodes the part of a picture from `from` with `size`, both in pixels of the result, as it is stored.

@@ -228,6 +228,25 @@ fn a_damaged_png_is_refused() {
 }
 
 #[test]
+fn a_jpeg_whose_pixel_data_end_with_zeros_is_whole() {
+    let (width, height) = (64, 400);
+    let mut encoder = mozjpeg::Compress::new(mozjpeg::ColorSpace::JCS_GRAYSCALE);
+    encoder.set_size(width, height);
+    encoder.set_fastest_defaults();
+    encoder.set_optimize_coding(true);
+    let pixels: Vec<u8> = (0..width * height)
+        .map(|at| if at < 64 * 16 { (at * 37 % 251) as u8 } else { 128 })
+        .collect();
+    let mut started = encoder.start_compress(Vec::new()).unwrap();
+    started.write_scanlines(&pixels).unwrap();
+    let jpeg = started.finish().unwrap();
+    let data = &jpeg[..jpeg.len() - 2];
+    assert!(data.ends_with(&[0; 4]) || data[..data.len() - 1].ends_with(&[0; 4]), "{data:?}");
+    let image = decode(&jpeg).unwrap();
+    assert_eq!((image.width(), image.height()), (64, 400));
+}
+
+#[test]
 fn a_byte_or_zeros_before_the_end_of_a_jpeg_are_no_damage_and_more_is() {
     let jpeg = encoded(&noise(40, 24), image::ImageFormat::Jpeg);
     let (data, end) = jpeg.split_at(jpeg.len() - 2);
