@@ -17,7 +17,7 @@ use super::delivery::Turn;
 pub const ENDS: u32 = 3;
 /// Maximum number of suspect rows. With more of them the platform counts as down, and all begin
 /// again.
-pub const SUSPECTS: usize = 16;
+pub const SUSPECTS: usize = 1024;
 
 /// A row: the folder of its database, empty for the present one, and its seq.
 pub type Key = (String, u64);
