@@ -99,7 +99,11 @@ impl People {
             // The first heads, which have more pixels, come in every second frame.
             let sharp = PEOPLE.iter().map(|(_, shown)| shown.len()).sum::<usize>();
             let rest = self.heads.len() - sharp;
-            let at = if n % 2 == 0 || rest == 0 { n / 2 % sharp } else { sharp + n / 2 * 7 % rest };
+            let at = if n.is_multiple_of(2) || rest == 0 {
+                n / 2 % sharp
+            } else {
+                sharp + n / 2 * 7 % rest
+            };
             let head = &self.heads[at];
             let part = (n as f32 + 0.5) / count as f32;
             let width = WIDTHS.0 + (WIDTHS.1 - WIDTHS.0) * part;
