@@ -71,7 +71,7 @@ pub(super) fn ready(
 ) -> TractResult<Arc<TypedRunnableModel>> {
     let shape = f32::fact([1, 3, height, width]);
     let mut model = network.with_input_fact(0, shape.into())?.into_typed()?.into_decluttered()?;
-    layers::replace(&mut model)?;
+    layers::rules::replace(&mut model)?;
     model.into_optimized()?.into_runnable()
 }
 

@@ -1,8 +1,10 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tract_onnx::tract_core::ops::cnn::PaddingSpec;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PaddingSpec, PoolSpec};
 use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::DataFormat;
 
+use super::rules::replace;
 use super::*;
 
 fn run(model: TypedModel, x: &Tensor) -> (Vec<String>, Vec<f32>) {
