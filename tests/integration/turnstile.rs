@@ -151,7 +151,13 @@ fn modbus(config: ModbusRtu, clock: &Arc<dyn Clock>) -> ModbusTurnstile {
 
 /// Connects as the task does, and returns the directions that were found released.
 async fn connect(driver: &mut ModbusTurnstile) -> Result<Vec<Direction>, TurnstileError> {
-    let met = driver.connect().await?;
+    let met = loop {
+        match driver.connect().await {
+            // Another test's new process holds the closed port until its program begins.
+            Err(TurnstileError::Busy { .. }) => tokio::task::yield_now().await,
+            met => break met?,
+        }
+    };
     driver.hold(false).await?;
     driver.poll().await?;
     Ok(met.released)
