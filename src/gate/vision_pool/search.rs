@@ -1,7 +1,7 @@
 //! Searches a frame for faces: the whole frame, or only the surroundings of the face that is followed.
 //!
 //! A decision needs two looks at one person. The second look searches only around the face of the
-//! first one, at a tenth of the cost. If the face is not there, the whole frame is searched. So is each
+//! first one, at a third of the cost. If the face is not there, the whole frame is searched. So is each
 //! frame while two faces are in view, and at least every other frame, so that a second person is seen.
 
 use std::time::Duration;
