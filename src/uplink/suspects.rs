@@ -165,3 +165,26 @@ impl Suspects {
         self.rows.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_bad_rows_in_a_row_hold_the_next_one_up_no_longer_than_they_are_tried() {
+        let (mut suspects, bad) = (Suspects::default(), 0..100);
+        for seq in bad.clone() {
+            for _ in 0..ENDS {
+                assert_eq!(suspects.course(&present(seq)), Course::Now);
+                suspects.ended_over([present(seq)], "cut");
+            }
+        }
+        assert!(bad.clone().all(|seq| suspects.course(&present(seq)) == Course::Last));
+        assert_eq!(suspects.course(&present(100)), Course::Now);
+        suspects.taken(present(100));
+        for seq in bad {
+            suspects.ended_over([present(seq)], "cut");
+            assert_eq!(suspects.course(&present(seq)), Course::Aside("cut".to_owned()));
+        }
+    }
+}
