@@ -270,6 +270,8 @@ struct Judged {
     frames: usize,
     /// Faces that the peer found.
     peers_faces: usize,
+    /// Boxes of the peer that are no face.
+    false_alarms: usize,
     /// Faces that the peer found and ours missed, and the other way round.
     missed: Vec<(usize, [f32; 4])>,
     peer_missed: usize,
@@ -300,9 +302,12 @@ fn judge(
     let mut judged = Judged { frames: looks.len(), visits: visits.len(), ..Judged::default() };
     for (n, (look, peer)) in looks.iter().zip(peers).enumerate() {
         let visit = &visits[n / 2];
-        judged.peers_faces += peer.boxes.len();
+        let is_face = |face: &&[f32; 4]| visit.holds(n % 2, face);
+        let real = || peer.boxes.iter().filter(is_face);
+        judged.peers_faces += real().count();
+        judged.false_alarms += peer.boxes.len() - real().count();
         let ours = |face: &[f32; 4]| look.faces.iter().any(|own| overlap(own, face) > SAME);
-        let missed = peer.boxes.iter().filter(|face| !ours(face));
+        let missed = real().filter(|face| !ours(face));
         judged.missed.extend(missed.map(|face| (n, *face)));
         let theirs = |own: &&Face| peer.boxes.iter().any(|face| overlap(own, face) > SAME);
         judged.peer_missed += look.faces.iter().filter(|own| !theirs(own)).count();
@@ -310,7 +315,10 @@ fn judge(
         judged.both += 1;
         judged.poor += usize::from(face.flaw.is_some());
         let found = index(roster, &face.template);
-        judged.same += usize::from(found == Some(theirs));
+        // The peer's worker is that of its widest box.
+        let widest = peer.boxes.iter().max_by(|a, b| a[2].total_cmp(&b[2]));
+        let is_false = !widest.is_some_and(|face| visit.holds(n % 2, face));
+        judged.same += usize::from(is_false || found == Some(theirs));
         judged.right += usize::from(found == Some(visit.person));
         if n % 2 == 1 && face.decided {
             let named = face.sighted.named().map(|id| id.as_str().to_owned());
@@ -351,7 +359,9 @@ impl std::fmt::Display for Judged {
         let misses = missed.len();
         writeln!(
             f,
-            "faces of the peer in {frames} frames: {peers_faces}; missed by ours: {misses}"
+            "faces of the peer in {frames} frames: {peers_faces}; missed by ours: {misses}; its boxes \
+             without a face: {}",
+            self.false_alarms
         )?;
         for (frame, [x, y, w, h]) in missed {
             writeln!(f, "  frame {frame:04}: {w:.0} x {h:.0} at {x:.0}, {y:.0}")?;

@@ -37,6 +37,17 @@ pub struct Visit {
     /// The person's number on the roster.
     pub person: usize,
     pub frames: [Picture; 2],
+    /// Middle and width of the face in each frame, in pixels.
+    pub places: [((f32, f32), f32); 2],
+}
+
+impl Visit {
+    /// Returns whether a box in a frame is that of the face. The background has no other one.
+    pub fn holds(&self, frame: usize, &[x, y, w, h]: &[f32; 4]) -> bool {
+        let ((x0, y0), width) = self.places[frame];
+        let apart = (x + w / 2.0 - x0).hypot(y + h / 2.0 - y0);
+        apart < width / 2.0 && w < 2.0 * width && width < 2.0 * w
+    }
 }
 
 /// A part of a photo with a face.
@@ -118,7 +129,8 @@ impl People {
                 frame(background, head, width, (x, y), dice)?,
                 frame(background, head, grown, moved, dice)?,
             ];
-            Ok(Visit { person: head.person, frames })
+            let places = [((x, y), width), (moved, grown)];
+            Ok(Visit { person: head.person, frames, places })
         };
         (0..count).map(visit).collect()
     }
