@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use super::claim::Claim;
 use crate::{
     clock::Monotonic,
-    ledger::{Evidence, Score},
+    ledger::{Evidence, FaceEvidence, Score},
     roster::{Worker, WorkerId},
 };
 
@@ -94,8 +94,7 @@ impl Guarding {
         let Some(face) = claim.evidence.iter().find_map(Evidence::face) else {
             return Guarded::Passes;
         };
-        let judged = face.presentation.as_ref().map(|judged| judged.score);
-        let low = judged.is_none_or(|score| score < threshold);
+        let low = is_low(Some(face), threshold);
         let stays = self.asks_for(claim.captured, &worker.person.id);
         if worker.liveness_exempt.is_some() || (self.rate.fallback.is_some() && !stays) {
             return Guarded::Passes;
@@ -128,9 +127,7 @@ impl Guarding {
             return;
         };
         let face = claim.evidence.iter().find_map(Evidence::face);
-        let judged = face.and_then(|face| face.presentation.as_ref()).map(|judged| judged.score);
-        let low = judged.is_none_or(|score| score < threshold);
-        if low && worker.liveness_exempt.is_none() {
+        if is_low(face, threshold) && worker.liveness_exempt.is_none() {
             self.rate.low(now, &worker.person.id);
         } else {
             self.rate.passed(now);
@@ -170,6 +167,12 @@ impl Guarding {
     pub fn tick(&mut self, now: Monotonic) {
         self.rate.look(now);
     }
+}
+
+/// Returns whether a visit is low, or not judged.
+fn is_low(face: Option<&FaceEvidence>, threshold: Score) -> bool {
+    let judged = face.and_then(|face| face.presentation.as_ref()).map(|judged| judged.score);
+    judged.is_none_or(|score| score < threshold)
 }
 
 /// The visits of the last hour.

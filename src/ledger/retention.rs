@@ -188,7 +188,8 @@ fn needed(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     };
     // A record is sent with its cause.
     let waiting = first(
-        "SELECT min(min(idx, coalesce(cause, idx))) FROM outbox JOIN entry USING (seq) WHERE upstream NOT LIKE '%/dismissed'",
+        "SELECT min(min(idx, coalesce(cause, idx))) FROM outbox JOIN entry USING (seq)
+           WHERE upstream NOT LIKE '%/dismissed'",
     )?;
     Ok(waiting.min(first("SELECT min(cause) FROM open_passage")?))
 }

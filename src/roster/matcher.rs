@@ -27,7 +27,7 @@
 //! | 50,000 | 0.63 ms | 0.47 ms | 0.69 ms | 0.51 ms |
 //!
 //! With AVX2 the memory is the limit, so AVX-512 has no version. On ARM the plain loop uses NEON, which
-//! every 64-bit ARM CPU has. FAISS IndexFlatIP takes 0.6 to 0.7 ms for 50,000 templates of as many
+//! every 64-bit ARM CPU has. FAISS IndexFlatIP takes 0.5 to 0.7 ms for 50,000 templates of as many
 //! people, and this loop 0.55 ms (`cargo bench --bench recognition`).
 
 use std::{collections::HashMap, sync::Arc};

@@ -72,6 +72,19 @@ fn of_channels(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<
     }
 }
 
+/// Returns an output of this shape. `write` must write all of its values.
+fn output(
+    shape: &[usize],
+    write: impl FnOnce(&mut [f32]) -> TractResult<()>,
+) -> TractResult<TVec<TValue>> {
+    // SAFETY: each f32 is valid whatever its bits, and `write` writes all of them.
+    let mut output = unsafe { Tensor::uninitialized::<f32>(shape)? };
+    let mut view = output.to_plain_array_view_mut::<f32>()?;
+    write(view.as_slice_mut().context("its values are not in sequence")?)?;
+    drop(view);
+    Ok(tvec!(output.into_tvalue()))
+}
+
 /// x where x > 0, else a x, with a slope a for each channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Activation {
@@ -158,23 +171,20 @@ impl EvalOp for Depthwise {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let x = args_1!(inputs);
-        // SAFETY: each f32 is valid whatever its bits, and all are written below.
-        let mut output = unsafe { Tensor::uninitialized::<f32>(&self.shape)? };
-        let mut view = output.to_plain_array_view_mut::<f32>()?;
-        let out = view.as_slice_mut().context("its values are not in sequence")?;
-        let plane = &self.plane;
-        let channels = plain(&x)?
-            .chunks_exact(plane.width * plane.height)
-            .zip(out.chunks_exact_mut(plane.output_width * plane.output_height));
-        let kernels = plain(&self.kernel)?.as_chunks::<9>().0.iter().zip(plain(&self.bias)?);
-        let slopes = plain(&self.before)?.iter().zip(plain(&self.after)?);
-        let mut scratch = plane.scratch();
-        for (((x, out), (kernel, bias)), (before, after)) in channels.zip(kernels).zip(slopes) {
-            plane.pad(x, *before, &mut scratch);
-            plane.convolve(kernel, [*bias, *after], &mut scratch, out);
-        }
-        drop(view);
-        Ok(tvec!(output.into_tvalue()))
+        output(&self.shape, |out| {
+            let plane = &self.plane;
+            let channels = plain(&x)?
+                .chunks_exact(plane.width * plane.height)
+                .zip(out.chunks_exact_mut(plane.output_width * plane.output_height));
+            let kernels = plain(&self.kernel)?.as_chunks::<9>().0.iter().zip(plain(&self.bias)?);
+            let slopes = plain(&self.before)?.iter().zip(plain(&self.after)?);
+            let mut scratch = plane.scratch();
+            for (((x, out), (kernel, bias)), (before, after)) in channels.zip(kernels).zip(slopes) {
+                plane.pad(x, *before, &mut scratch);
+                plane.convolve(kernel, [*bias, *after], &mut scratch, out);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -317,17 +327,14 @@ impl EvalOp for Maxima {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let x = args_1!(inputs);
-        // SAFETY: each f32 is valid whatever its bits, and all are written below.
-        let mut output = unsafe { Tensor::uninitialized::<f32>(&self.shape)? };
-        let mut view = output.to_plain_array_view_mut::<f32>()?;
-        let out = view.as_slice_mut().context("its values are not in sequence")?;
-        let rows = plain(&x)?.chunks_exact(2 * self.width);
-        for (rows, out) in rows.zip(out.chunks_exact_mut(self.width / 2)) {
-            let (above, below) = rows.split_at(self.width);
-            maxima_of(above, below, out);
-        }
-        drop(view);
-        Ok(tvec!(output.into_tvalue()))
+        output(&self.shape, |out| {
+            let rows = plain(&x)?.chunks_exact(2 * self.width);
+            for (rows, out) in rows.zip(out.chunks_exact_mut(self.width / 2)) {
+                let (above, below) = rows.split_at(self.width);
+                maxima_of(above, below, out);
+            }
+            Ok(())
+        })
     }
 }
 

@@ -58,8 +58,8 @@ fn key(lane: &str, direction: Direction) -> String {
     format!("{LIVENESS}{lane}/{direction}")
 }
 
-/// Adds a grant whose visit was judged, unless the worker is exempt. A failure costs the grant nothing. A grant while the clock is
-/// not synchronised is left out, because its day is not known.
+/// Adds a grant whose visit was judged, unless the worker is exempt. A failure costs the grant
+/// nothing. A grant while the clock is not synchronised is left out, because its day is not known.
 pub(super) fn add(
     tx: &Transaction<'_>,
     stamp: Stamp,

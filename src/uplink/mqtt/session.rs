@@ -4,7 +4,8 @@
 //! struck off, and commands. [`Rows`] reads rows, makes them messages and strikes them off, while
 //! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
 //! signed tree heads. `accessories` leaves out what the broker does not take. `photos` publishes photos after
-//! their records. `suspects` finds rows over which connections end. `earlier` publishes what waits in databases that were set aside.
+//! their records. `suspects` finds rows over which connections end. `earlier` publishes what waits in
+//! databases that were set aside.
 
 mod accessories;
 mod earlier;
