@@ -272,6 +272,11 @@ impl Site {
         }
     }
 
+    /// Waits until the first lane's turnstile is connected. Before that, no arm is released.
+    pub fn turnstile_connected(&self) -> Value {
+        self.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true)
+    }
+
     /// Waits until nothing is degraded and all records are acknowledged. A broker that stops now
     /// misses nothing.
     pub fn settled(&self, platform: &mut Subscriber) {
@@ -335,6 +340,12 @@ impl Gate {
         let well = |s: &Value| Site::degraded(s).iter().all(|what| *what == "deletion");
         gate.site.status_when("a healthy gate", well);
         gate
+    }
+
+    /// Starts the daemon again, and waits until an arm can be released.
+    pub fn restart(&mut self, environment: &[(&str, &str)]) {
+        self.daemon = Some(self.site.start_with(environment));
+        self.site.turnstile_connected();
     }
 
     /// Shows a worker to the camera. The worker gets a release and walks.

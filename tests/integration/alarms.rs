@@ -135,8 +135,7 @@ fn a_board_moves_to_another_terminal_when_a_left_over_gate_has_taken_its_own() {
     let lost = board.port();
     let _stranger = Stranger::takes(&tty);
     let _daemon = site.start();
-    let connected = |s: &Value| s["lanes"][0]["turnstile"]["connected"] == true;
-    site.status_when("the turnstile", connected);
+    site.turnstile_connected();
     assert_ne!(board.port(), lost);
     assert_eq!(std::fs::read_link(&tty).unwrap().to_str().unwrap(), board.port());
     assert_eq!(board.command("input 5 off"), [""; 0], "it is the same board");

@@ -373,7 +373,7 @@ fn i5_i7_personal_data_is_sealed_and_its_old_copies_go_with_a_removal_or_a_new_k
     assert_ne!(std::fs::read_to_string(data.join("key")).unwrap(), old_key);
     assert_eq!(fetched_offline(&data, &passages[1]), kept, "the photo's file does not change");
 
-    gate.daemon = Some(gate.site.start());
+    gate.restart(&[]);
     gate.board.command("input 5 off");
     assert_eq!(gate.platform.event("key")["resealed"], 5);
     let jpeg = fetched(&gate.site, &passages[1]);

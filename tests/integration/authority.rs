@@ -227,7 +227,7 @@ fn i9_a_gate_without_a_time_admits_no_one_by_an_old_command_nor_after_the_last_d
     // The box starts without a battery and without a network: its clock is at some day of 2018.
     wall.synchronised(false);
     wall.ahead(-8 * 365 * DAY);
-    gate.daemon = Some(gate.site.start_with(&wall.environment()));
+    gate.restart(&wall.environment());
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.event("denial")["reason"], "expired");
     gate.camera.show_empty();

@@ -117,8 +117,7 @@ impl Machine {
     }
 
     fn passes(&mut self, direction: &str) {
-        let connected = |s: &Value| s["lanes"][0]["turnstile"]["connected"] == true;
-        self.site.status_when("the turnstile", connected);
+        self.site.turnstile_connected();
         let release = ["lane", "release", "north", "--worker", "W001", "--reason", "known"];
         let said = self.site.gatehouse(&[&release[..], &["--direction", direction]].concat());
         assert!(said.out.contains("a person walked through"), "{said:?}");

@@ -85,9 +85,7 @@ fn a_code_opens_one_passage_and_none_after_a_kill() {
     codes.exit.send(format!("{code}\r").as_bytes());
     assert_eq!(codes.denied(), "code_used");
     codes.gate.daemon.take().unwrap().kill();
-    codes.gate.daemon = Some(codes.gate.site.start_with(&codes.wall.environment()));
-    let connected = |status: &Value| status["lanes"][0]["turnstile"]["connected"] == true;
-    codes.gate.site.status_when("the turnstile", connected);
+    codes.gate.restart(&codes.wall.environment());
     codes.exit.send(format!("{code}\r").as_bytes());
     assert_eq!(codes.denied(), "code_used");
     let next = codes.made();
@@ -206,7 +204,7 @@ fn a_used_code_does_not_open_again_after_the_ledger_is_renewed() {
     let renew = ["ledger", "renew", "--reason", "copy put back"];
     let said = codes.gate.site.gatehouse(&renew);
     assert_eq!(said.code, 0, "{said:?}");
-    codes.gate.daemon = Some(codes.gate.site.start_with(&codes.wall.environment()));
+    codes.gate.restart(&codes.wall.environment());
     codes.gate.platform.event("successor");
     codes
         .gate

@@ -286,9 +286,8 @@ fn a_start_on_a_full_disk_lives_on_the_reserve() {
     assert_eq!(enroll_a(&gate.site).code, 0);
     gate.daemon.take().unwrap().stop();
     disk.full(0);
-    gate.daemon = Some(gate.site.start_with(&disk.environment()));
+    gate.restart(&disk.environment());
     gate.site.status_when("a full disk", room_is("full"));
-    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
     gate.pass_again("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
     gate.platform.assert_whole();
@@ -486,7 +485,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         }
 
         // A worker whose data was saved can pass; a lost worker can be enrolled.
-        gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
+        gate.site.turnstile_connected();
         if first["workers"] != 2 {
             assert_eq!(enroll_a(&gate.site).code, 0, "{damage}");
         }
@@ -509,11 +508,10 @@ fn a_garbage_write_ahead_log_costs_no_committed_data() {
     let (mut gate, before) = a_gate_with_a_past();
     assert!(!before.contains_key(Path::new("gatehouse.db-wal")));
     fs::write(gate.site.path("data/gatehouse.db-wal"), vec![0xAA; 9 * PAGE]).unwrap();
-    gate.daemon = Some(gate.site.start());
+    gate.restart(&[]);
     let status = gate.site.status();
     assert_eq!(status["disk"]["set_aside"], json!([]));
     assert_eq!(attendance(&gate.site).len(), 1);
-    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");
     gate.platform.assert_whole();

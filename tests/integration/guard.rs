@@ -162,7 +162,7 @@ fn an_exempt_worker_passes_and_the_exemption_is_in_the_ledger_and_survives_a_res
     }
     assert!(event["by"].is_string(), "{event}");
     gate.daemon.take().unwrap().stop();
-    gate.daemon = Some(gate.site.start());
+    gate.restart(&[]);
     gate.camera.show(print(2));
     assert_eq!(gate.board.line(), "coil 0 on");
     gate.camera.show_empty();
@@ -244,7 +244,7 @@ fn above_5_percent_the_entry_falls_back_with_an_alarm_and_a_restart_says_so() {
     walk(&gate.site, &mut gate.board);
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W001");
     gate.daemon.take().unwrap().stop();
-    gate.daemon = Some(gate.site.start());
+    gate.restart(&[]);
     assert_eq!(liveness(&gate.site.status())["fallback"], false);
     until("the log to say so", || {
         gate.site.log().contains("fallen back to watch before this start").then_some(())

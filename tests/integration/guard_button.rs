@@ -49,9 +49,7 @@ fn a_button_that_is_down_at_a_start_is_no_press() {
     let mut gate = start();
     gate.daemon.take().unwrap().stop();
     gate.board.command("input 3 on");
-    gate.daemon = Some(gate.site.start());
-    let connected = |status: &Value| status["lanes"][0]["turnstile"]["connected"] == true;
-    gate.site.status_when("the turnstile", connected);
+    gate.restart(&[]);
     // The next press comes first.
     let mut said = gate.board.command("input 5 on");
     if said.is_empty() {

@@ -78,10 +78,6 @@ fn head(site: &Site, name: &str) -> String {
     file
 }
 
-fn ready(gate: &Gate) {
-    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
-}
-
 fn overwrite(site: &Site, from: usize, to: usize) {
     let file = site.path("data/gatehouse.db");
     let mut bytes = fs::read(&file).unwrap();
@@ -151,13 +147,12 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     assert_eq!(alarm["raised"], true, "{alarm}");
 
     // The bar is lost with its entry: the worker passes, and the record says so.
-    ready(&gate);
+    gate.site.turnstile_connected();
     gate.pass_again("person_a_1.jpg");
     let record = gate.platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["flags"]), (&json!("W001"), &json!(["roster_stale"])));
     gate.daemon.take().unwrap().stop();
-    gate.daemon = Some(gate.site.start());
-    ready(&gate);
+    gate.restart(&[]);
     gate.pass_again("person_b_1.jpg");
     let flagged = gate.platform.next_on("attendance");
     assert_eq!(flagged["flags"], json!(["roster_stale"]), "a restart ends no doubt");
@@ -215,7 +210,7 @@ fn what_a_database_that_was_set_aside_had_not_sent_goes_out_and_its_records_are_
         s["degraded"].to_string().contains("have gone upstream")
     });
     assert_eq!(status["disk"]["set_aside"].as_array().unwrap().len(), 1);
-    ready(&gate);
+    gate.site.turnstile_connected();
     gate.pass_again("person_a_1.jpg");
     let new = gate.platform.next_on("attendance");
     assert_eq!(
@@ -285,8 +280,7 @@ fn an_older_copy_that_was_put_back_begins_a_ledger_that_names_the_old_head() {
     all_sent(&gate.site);
     gate.daemon.take().unwrap().stop();
     let copy = Copy::of(&gate.site);
-    gate.daemon = Some(gate.site.start());
-    ready(&gate);
+    gate.restart(&[]);
     gate.pass_again("person_b_1.jpg");
     gate.platform.next_on("attendance");
     all_sent(&gate.site);

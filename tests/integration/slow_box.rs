@@ -116,7 +116,6 @@ fn i6_a_box_with_more_than_two_and_a_half_seconds_a_face_is_not_ready_and_says_w
     assert!(is_told(&problem), "{problem}");
     let line = checked(&site, TOO_SLOW);
     assert!(line["ok"] == false && is_told(line["detail"].as_str().unwrap()), "{line}");
-    let connected = |s: &Value| s["lanes"][0]["turnstile"]["connected"] == true;
-    let status = site.status_when("the turnstile to be connected", connected);
+    let status = site.turnstile_connected();
     assert_eq!(status["lanes"][0]["ready"], false, "{status:#}");
 }
