@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use zeroize::Zeroize;
+use zeroize::{DefaultIsZeroes, Zeroize};
 
 /// Alignment of locked buffers: a page of most kernels. Their size is a multiple of it.
 const PAGE: usize = 4096;
@@ -50,35 +50,35 @@ pub fn forbid_dumps() {
 }
 
 /// Numbers in pages of their own, which are locked. They are zeroised when they are dropped.
-pub struct Numbers {
-    start: NonNull<f32>,
+pub struct Numbers<T: DefaultIsZeroes = f32> {
+    start: NonNull<T>,
     len: usize,
     /// Size in bytes; 0 without a buffer.
     bytes: usize,
     locked: bool,
 }
 
-// SAFETY: the buffer belongs to this value alone, and `f32` may be sent and shared.
-unsafe impl Send for Numbers {}
+// SAFETY: the buffer belongs to this value alone.
+unsafe impl<T: DefaultIsZeroes + Send> Send for Numbers<T> {}
 // SAFETY: as above. A shared reference only reads.
-unsafe impl Sync for Numbers {}
+unsafe impl<T: DefaultIsZeroes + Sync> Sync for Numbers<T> {}
 
-impl Default for Numbers {
+impl<T: DefaultIsZeroes> Default for Numbers<T> {
     fn default() -> Self {
         Numbers { start: NonNull::dangling(), len: 0, bytes: 0, locked: true }
     }
 }
 
-impl Numbers {
+impl<T: DefaultIsZeroes> Numbers<T> {
     /// Returns an empty buffer with room for this number of values.
-    pub fn with_capacity(values: usize) -> Numbers {
-        let bytes = values.saturating_mul(size_of::<f32>()).next_multiple_of(PAGE);
+    pub fn with_capacity(values: usize) -> Self {
+        let bytes = values.saturating_mul(size_of::<T>()).next_multiple_of(PAGE);
         let Ok(layout) = Layout::from_size_align(bytes, PAGE) else { return Numbers::default() };
         if bytes == 0 {
             return Numbers::default();
         }
         // SAFETY: the layout's size is not 0.
-        let start = unsafe { alloc(layout) }.cast::<f32>();
+        let start = unsafe { alloc(layout) }.cast::<T>();
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
         let locked = lock(start.as_ptr().cast(), bytes);
         if !locked {
@@ -90,9 +90,9 @@ impl Numbers {
     }
 
     /// Adds values. Beyond the capacity the buffer is replaced.
-    pub fn extend_from_slice(&mut self, values: &[f32]) {
+    pub fn extend_from_slice(&mut self, values: &[T]) {
         let len = self.len + values.len();
-        if len * size_of::<f32>() > self.bytes {
+        if len * size_of::<T>() > self.bytes {
             let mut larger = Numbers::with_capacity(len * 2);
             larger.extend_from_slice(self);
             *self = larger;
@@ -107,16 +107,16 @@ impl Numbers {
     }
 }
 
-impl Deref for Numbers {
-    type Target = [f32];
+impl<T: DefaultIsZeroes> Deref for Numbers<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[T] {
         // SAFETY: the first `len` values were written.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
 
-impl Drop for Numbers {
+impl<T: DefaultIsZeroes> Drop for Numbers<T> {
     fn drop(&mut self) {
         let Ok(layout) = Layout::from_size_align(self.bytes, PAGE) else { return };
         if self.bytes == 0 {
@@ -156,7 +156,7 @@ mod tests {
         }
         assert_eq!(*numbers, *all);
         assert!(if numbers.locked { locked() >= 20_000 } else { unlocked_bytes() >= 20_000 });
-        assert!(Numbers::default().is_empty());
-        assert!(Numbers::with_capacity(0).is_empty());
+        assert!(Numbers::<f32>::default().is_empty());
+        assert!(Numbers::<f32>::with_capacity(0).is_empty());
     }
 }

@@ -45,16 +45,35 @@ pub struct Roster {
     workers: Vec<Arc<Worker>>,
     /// The templates in sequence, [`TEMPLATE_LEN`] numbers each.
     templates: Numbers,
-    /// For each worker, the number of templates up to the worker's last one.
-    ends: Vec<u32>,
+    /// The templates' sketches, in the same sequence.
+    sketches: Numbers<i8>,
+    /// For each worker, what is known of the templates.
+    facts: Vec<Facts>,
     /// The cards, by keyed hash, with the index of the worker.
     tokens: HashMap<[u8; 32], (u32, TokenKind)>,
-    /// For each worker, the length of the sum of the templates.
-    lengths: Vec<f32>,
     /// Number of templates of workers that are not pending.
     confirmed: usize,
     /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
+}
+
+/// What is known of a worker's templates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Facts {
+    /// Number of templates up to the worker's last one.
+    end: u32,
+    /// Length of the sum of the templates.
+    length: f32,
+    /// Maximum length of the difference between a template and its sketch.
+    blur: f32,
+}
+
+/// A worker with the templates and their sketches.
+struct Candidate<'r> {
+    worker: &'r Arc<Worker>,
+    own: &'r [f32],
+    sketches: &'r [i8],
+    facts: Facts,
 }
 
 impl std::fmt::Debug for Roster {
@@ -78,8 +97,7 @@ impl Roster {
     /// Returns a snapshot of workers with their templates. The ids must be in ascending order.
     pub fn new(version: u64, workers: Vec<(Worker, Vec<Template>)>) -> Roster {
         let count: usize = workers.iter().map(|(_, templates)| templates.len()).sum();
-        let templates = Numbers::with_capacity(count * TEMPLATE_LEN);
-        let mut roster = Roster { version, templates, ..Roster::default() };
+        let mut roster = Roster::with_room(version, workers.len(), count);
         for (worker, templates) in workers {
             roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
         }
@@ -94,25 +112,33 @@ impl Roster {
         changed: Option<(Worker, Vec<Template>)>,
     ) -> Roster {
         let more = changed.as_ref().map_or(0, |(_, faces)| faces.len());
-        let templates = Numbers::with_capacity(self.templates.len() + more * TEMPLATE_LEN);
-        let damaged = self.damaged;
-        let mut roster = Roster { version, damaged, templates, ..Roster::default() };
-        roster.workers.reserve_exact(self.workers.len() + 1);
-        roster.ends.reserve_exact(self.workers.len() + 1);
-        roster.lengths.reserve_exact(self.workers.len() + 1);
+        let mut roster =
+            Roster::with_room(version, self.workers.len() + 1, self.templates() + more);
+        roster.damaged = self.damaged;
         // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);
-        for (worker, templates) in self.each().take(place) {
-            roster.push(worker.clone(), templates.chunks_exact(TEMPLATE_LEN));
+        for kept in self.each().take(place) {
+            roster.push(kept.worker.clone(), kept.own.chunks_exact(TEMPLATE_LEN));
         }
         if let Some((worker, templates)) = changed {
             roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
         }
-        let kept = |(worker, _): &(&Arc<Worker>, &[f32])| worker.person.id != *id;
-        for (worker, templates) in self.each().skip(place).filter(kept) {
-            roster.push(worker.clone(), templates.chunks_exact(TEMPLATE_LEN));
+        for kept in self.each().skip(place).filter(|other| other.worker.person.id != *id) {
+            roster.push(kept.worker.clone(), kept.own.chunks_exact(TEMPLATE_LEN));
         }
         roster
+    }
+
+    /// Returns an empty snapshot with room for this number of workers and templates.
+    fn with_room(version: u64, workers: usize, templates: usize) -> Roster {
+        Roster {
+            version,
+            workers: Vec::with_capacity(workers),
+            facts: Vec::with_capacity(workers),
+            templates: Numbers::with_capacity(templates * TEMPLATE_LEN),
+            sketches: Numbers::with_capacity(templates * TEMPLATE_LEN),
+            ..Roster::default()
+        }
     }
 
     fn push<'t>(&mut self, worker: Arc<Worker>, templates: impl Iterator<Item = &'t [f32]>) {
@@ -124,20 +150,28 @@ impl Roster {
         for template in templates {
             self.templates.extend_from_slice(template);
         }
-        self.ends.push(u32::try_from(self.templates.len() / TEMPLATE_LEN).unwrap_or(u32::MAX));
+        let end = u32::try_from(self.templates()).unwrap_or(u32::MAX);
         let own = self.templates.get(first..).unwrap_or_default().as_chunks::<TEMPLATE_LEN>().0;
         self.confirmed += if confirmed { own.len() } else { 0 };
         let squared: f32 = own.iter().flat_map(|a| own.iter().map(|b| dot(a, b))).sum();
-        self.lengths.push(squared.max(0.0).sqrt());
+        let mut blur = 0.0_f32;
+        for template in own {
+            let (sketch, off) = sketch::of_template(template);
+            self.sketches.extend_from_slice(&sketch);
+            blur = if off <= blur { blur } else { off };
+        }
+        self.facts.push(Facts { end, length: squared.max(0.0).sqrt(), blur });
     }
 
-    /// Returns each worker with its templates.
-    fn each(&self) -> impl Iterator<Item = (&Arc<Worker>, &[f32])> {
-        let (templates, mut begin) = (&self.templates[..], 0);
-        self.workers.iter().zip(&self.ends).map(move |(worker, end)| {
-            let end = *end as usize * TEMPLATE_LEN;
-            let own = templates.get(std::mem::replace(&mut begin, end)..end);
-            (worker, own.unwrap_or_default())
+    /// Returns each worker with the templates.
+    fn each(&self) -> impl Iterator<Item = Candidate<'_>> {
+        let (templates, sketches, mut begin) = (&self.templates[..], &self.sketches[..], 0);
+        self.workers.iter().zip(&self.facts).map(move |(worker, facts)| {
+            let end = facts.end as usize * TEMPLATE_LEN;
+            let range = std::mem::replace(&mut begin, end)..end;
+            let own = templates.get(range.clone()).unwrap_or_default();
+            let sketches = sketches.get(range).unwrap_or_default();
+            Candidate { worker, own, sketches, facts: *facts }
         })
     }
 
@@ -164,7 +198,7 @@ impl Roster {
     /// Returns a worker's templates in sequence.
     pub(super) fn own(&self, id: &WorkerId) -> &[f32] {
         let mut workers = self.each();
-        workers.find(|(worker, _)| worker.person.id == *id).map_or(&[], |(_, own)| own)
+        workers.find(|each| each.worker.person.id == *id).map_or(&[], |found| found.own)
     }
 
     /// Returns whether the worker has templates that faces are compared with.
@@ -182,8 +216,8 @@ impl Roster {
     /// left out: the one whose face it is.
     pub fn nearest_but(&self, face: &Template, id: &WorkerId) -> Option<(&Arc<Worker>, f32)> {
         let face = face.as_slice().try_into().ok()?;
-        let others = self.each().filter(|(worker, _)| worker.person.id != *id);
-        let cosines = others.filter_map(|(worker, own)| Some((worker, nearest(own, face)?)));
+        let others = self.each().filter(|each| each.worker.person.id != *id);
+        let cosines = others.filter_map(|other| Some((other.worker, nearest(other.own, face)?)));
         cosines.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
@@ -210,13 +244,13 @@ impl Roster {
         among: impl Fn(&Worker) -> bool,
     ) -> Option<Match> {
         let face = face.as_slice().try_into().ok()?;
-        let all = self.each().zip(&self.lengths).filter(|((worker, _), _)| among(worker));
+        let all = self.each().filter(|each| among(each.worker));
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             // SAFETY: this CPU has AVX2.
             return unsafe { best_by_avx2(all, face, share_of_mean) };
         }
-        best_by_plain_loop(all, face, share_of_mean)
+        best_by(all, face, share_of_mean, Some(&sketch::Face::new(face)))
     }
 
     /// Returns the number of workers for whom this waits.
@@ -237,10 +271,7 @@ impl Roster {
     }
 }
 
-/// A worker with its templates and the length of their sum.
-type Candidate<'r> = ((&'r Arc<Worker>, &'r [f32]), &'r f32);
-
-/// Does the same as [`best_by_plain_loop`], compiled for AVX2.
+/// Does the same as [`best_by`] with the face's sketch, compiled for AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn best_by_avx2<'r>(
@@ -248,27 +279,35 @@ fn best_by_avx2<'r>(
     face: &[f32; TEMPLATE_LEN],
     share_of_mean: f32,
 ) -> Option<Match> {
-    best_by_plain_loop(all, face, share_of_mean)
+    best_by(all, face, share_of_mean, Some(&sketch::Face::new(face)))
 }
 
-/// Returns the candidate with the highest score.
+/// Returns the candidate with the highest score. With the face's sketch, a score that is surely below
+/// the second-best so far is not calculated; the answer is the same.
 #[inline(always)]
-fn best_by_plain_loop<'r>(
+fn best_by<'r>(
     all: impl Iterator<Item = Candidate<'r>>,
     face: &[f32; TEMPLATE_LEN],
     share_of_mean: f32,
+    sketch: Option<&sketch::Face>,
 ) -> Option<Match> {
     let mut first: Option<(&Arc<Worker>, f32)> = None;
     let mut second: Option<f32> = None;
-    for ((worker, own), length) in all {
-        let Some(score) = score(own, *length, face, share_of_mean) else { continue };
+    for candidate in all {
+        if let (Some(sketch), Some(second)) = (sketch, second)
+            && sketch.score_is_below(second, &candidate, share_of_mean)
+        {
+            continue;
+        }
+        let score = score(candidate.own, candidate.facts.length, face, share_of_mean);
+        let Some(score) = score.filter(|score| !score.is_nan()) else { continue };
         match first {
             Some((_, top)) if score <= top => {
                 second = Some(second.map_or(score, |second| second.max(score)));
             }
             _ => {
                 second = first.map(|(_, top)| top);
-                first = Some((worker, score));
+                first = Some((candidate.worker, score));
             }
         }
     }
@@ -311,5 +350,6 @@ fn dot(a: &[f32; TEMPLATE_LEN], b: &[f32; TEMPLATE_LEN]) -> f32 {
     sums.iter().sum()
 }
 
+mod sketch;
 #[cfg(test)]
 mod tests;

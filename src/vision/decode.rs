@@ -16,7 +16,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageResult, Limits};
 
 use super::format::Format;
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, check_size};
-use super::jpeg::{self, Jpeg, Scale};
+use super::jpeg::{self, Scale};
 
 /// Maximum number of bytes a pixel that a decoder may allocate, at the maximum
 /// number of pixels. Only a picture with 16 bits a channel reaches this limit first.
@@ -50,7 +50,7 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
     match Format::of(bytes)? {
         Format::Jpeg => {
             jpeg::check_scans(jpeg::outline(bytes))?;
-            guarded("JPEG", || upright_jpeg(jpeg::decode(bytes, MAX_FRAME_PIXELS, Scale::Full)?))
+            guarded("JPEG", || jpeg::decode(bytes, MAX_FRAME_PIXELS, Scale::Full))
         }
         Format::Png => guarded("PNG", || png_pixels(bytes, MAX_FRAME_PIXELS)),
         Format::WebP | Format::Bmp | Format::Tiff => Err(DecodeError::UnknownFormat),
@@ -85,8 +85,7 @@ fn whole_jpeg(picture: &[u8], most: u64, at_once: u64) -> Result<(Image, u32), D
         let header = jpeg::header(picture, most)?;
         let large = u64::from(header.width) * u64::from(header.height) > at_once;
         let scale = if large { Scale::Half } else { Scale::Full };
-        let image = upright_jpeg(jpeg::decode_whole(picture, most, scale, padded)?)?;
-        Ok((image, scale.step()))
+        Ok((jpeg::decode_whole(picture, most, scale, padded)?, scale.step()))
     };
     // Zeros before the end may be pixel data: a plain area in the shortest code.
     guarded("JPEG", || decoded(false)).or_else(|_| guarded("JPEG", || decoded(true)))
@@ -106,17 +105,6 @@ pub(super) fn guarded<T>(
         };
         Err(DecodeError::Damaged { format, why })
     })
-}
-
-/// Decodes a frame's JPEG and turns it upright. May unwind: see [`guarded`].
-pub(super) fn jpeg_pixels(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
-    upright_jpeg(jpeg::decode(bytes, most, scale)?)
-}
-
-fn upright_jpeg(jpeg: Jpeg) -> Result<Image, DecodeError> {
-    let Jpeg { width, height, rgb, orientation } = jpeg;
-    let image = Image::from_rgb(width, height, rgb)?;
-    upright(DynamicImage::ImageRgb8(image.into_pixels()), orientation)
 }
 
 fn png_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
@@ -144,10 +132,7 @@ fn pixels_of<D: ImageDecoder>(
     decoder.set_limits(limits(most)).map_err(failed)?;
     // Unreadable EXIF is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    upright(DynamicImage::from_decoder(decoder).map_err(failed)?, orientation)
-}
-
-fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, DecodeError> {
+    let mut image = DynamicImage::from_decoder(decoder).map_err(failed)?;
     image.apply_orientation(orientation);
     let image = image.into_rgb8();
     let (width, height) = image.dimensions();

@@ -7,13 +7,11 @@ use image::RgbImage;
 /// Maximum length of a side in pixels.
 pub const MAX_SIDE: u32 = 16_384;
 /// Maximum number of pixels of a photo: 50 Mpx, as of the largest phone
-/// cameras. Such a photo is decoded at half its width and height: 38 MB, and
-/// twice that during an EXIF rotation.
+/// cameras. Such a photo is decoded at half its width and height: 38 MB.
 pub const MAX_PIXELS: u64 = 50_000_000;
 /// Maximum number of pixels of a camera's frame: 12 Mpx, more than a 4K
-/// camera's. Several frames are in memory at once. A decoded frame is 36 MB,
-/// twice that during an EXIF rotation, and 72 MB more while a progressive JPEG
-/// is decoded.
+/// camera's. Several frames are in memory at once. A decoded frame is 36 MB, and
+/// 72 MB more while a progressive JPEG is decoded.
 pub const MAX_FRAME_PIXELS: u64 = 12_000_000;
 /// A picture: RGB, 8 bits a channel, row-major, no padding between rows.
 /// Neither side is 0.

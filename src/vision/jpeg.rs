@@ -15,7 +15,7 @@ use image::metadata::Orientation;
 use mozjpeg::{ColorSpace, Compress, Decompress, Marker};
 
 pub(super) use self::outline::{Outline, outline};
-use super::image::{DecodeError, check_size};
+use super::image::{DecodeError, Image, check_size};
 
 const EXIF: &[u8] = b"Exif\0\0";
 const EOI: &[u8] = b"\xff\xd9";
@@ -55,24 +55,16 @@ pub(super) struct Header {
     pub orientation: Orientation,
 }
 
-/// The picture as it is stored, and the orientation that turns it upright.
-pub(super) struct Jpeg {
-    pub width: u32,
-    pub height: u32,
-    pub rgb: Vec<u8>,
-    pub orientation: Orientation,
-}
-
 /// Reads the header of a picture of at most `most` pixels. Unwinds as [`decode`] does.
 pub(super) fn header(bytes: &[u8], most: u64) -> Result<Header, DecodeError> {
     Ok(begin(bytes, most, false)?.1)
 }
 
-/// Decodes at most `most` pixels. Missing pixel data becomes grey.
+/// Decodes at most `most` pixels, upright by the EXIF orientation. Missing pixel data becomes grey.
 ///
 /// Unwinds with a `String` if libjpeg gives up. libjpeg's error handler must
 /// not return, so the crate leaves it by unwinding. The caller catches that.
-pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
+pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
     pixels(begin(bytes, most, false)?, scale, false)
 }
 
@@ -83,7 +75,7 @@ pub(super) fn decode_whole(
     most: u64,
     scale: Scale,
     padded: bool,
-) -> Result<Jpeg, DecodeError> {
+) -> Result<Image, DecodeError> {
     let data = if padded { outline::unpadded(picture) } else { picture };
     pixels(begin(data.chain(if padded { EOI } else { &[] }), most, true)?, scale, true)
 }
@@ -115,19 +107,27 @@ fn pixels<R: BufRead>(
     (mut source, header): (Decompress<R>, Header),
     scale: Scale,
     whole: bool,
-) -> Result<Jpeg, DecodeError> {
+) -> Result<Image, DecodeError> {
     let Header { orientation, .. } = header;
     source.scale(8 / scale as u8);
     // No camera sends four inks.
     let inks = whole && matches!(source.color_space(), ColorSpace::JCS_CMYK | ColorSpace::JCS_YCCK);
     let space = if inks { ColorSpace::JCS_CMYK } else { ColorSpace::JCS_RGB };
     let mut pixels = source.to_colorspace(space).map_err(damaged)?;
-    let (width, height) = (pixels.width(), pixels.height());
-    let rgb = if inks {
-        let (mut rgb, mut row) = (Vec::with_capacity(3 * width * height), vec![0; 4 * width]);
-        for _ in 0..height {
+    let (mut width, mut height) = (pixels.width(), pixels.height());
+    let rgb = if inks || orientation != Orientation::NoTransforms {
+        // A copy of a large photo would be too much, so each row is put in its place at once.
+        let mut row = vec![0; if inks { 4 } else { 3 } * width];
+        let mut rgb = vec![0; 3 * width * height];
+        let upright = rgb.as_chunks_mut().0;
+        for y in 0..height {
             pixels.read_scanlines_into(&mut row).map_err(damaged)?;
-            rgb.extend(row.as_chunks::<4>().0.iter().flat_map(of_inks));
+            let place = place_of_row(orientation, (width, height), y);
+            if inks {
+                put(upright, place, row.as_chunks().0.iter().map(of_inks));
+            } else {
+                put(upright, place, row.as_chunks().0.iter().copied());
+            }
         }
         rgb
     } else {
@@ -136,7 +136,44 @@ fn pixels<R: BufRead>(
     if whole {
         pixels.finish().map_err(damaged)?;
     }
-    Ok(Jpeg { width: width as u32, height: height as u32, rgb, orientation })
+    if is_on_its_side(orientation) {
+        std::mem::swap(&mut width, &mut height);
+    }
+    Image::from_rgb(width as u32, height as u32, rgb)
+}
+
+/// Returns the place of a row's first pixel in the upright picture, in pixels, and the distance to the
+/// place of the next pixel. `width` and `height` are those of the picture as it is stored.
+fn place_of_row(
+    orientation: Orientation,
+    (width, height): (usize, usize),
+    y: usize,
+) -> (usize, isize) {
+    let (up, left) = (height - 1 - y, width - 1);
+    match orientation {
+        Orientation::NoTransforms => (y * width, 1),
+        Orientation::FlipHorizontal => (y * width + left, -1),
+        Orientation::FlipVertical => (up * width, 1),
+        Orientation::Rotate180 => (up * width + left, -1),
+        Orientation::Rotate90 => (up, height as isize),
+        Orientation::Rotate90FlipH => (y, height as isize),
+        Orientation::Rotate270 => (left * height + y, -(height as isize)),
+        Orientation::Rotate270FlipH => (left * height + up, -(height as isize)),
+    }
+}
+
+/// Puts a row in its place.
+fn put(
+    upright: &mut [[u8; 3]],
+    (mut place, step): (usize, isize),
+    row: impl Iterator<Item = [u8; 3]>,
+) {
+    for pixel in row {
+        if let Some(at) = upright.get_mut(place) {
+            *at = pixel;
+        }
+        place = place.wrapping_add_signed(step);
+    }
 }
 
 /// Returns the colour of four inks. Adobe's programs store the paper that shows through: 255 is no ink.

@@ -11,7 +11,7 @@ use image::metadata::Orientation;
 
 use super::Vision;
 use super::align::{self, Aligned};
-use super::decode::{JPEG_MAGIC, decode_frame, guarded, jpeg_pixels};
+use super::decode::{JPEG_MAGIC, decode_frame, guarded};
 use super::error::VisionError;
 use super::face::{Face, Landmarks};
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS};
@@ -185,7 +185,7 @@ impl<'a> View<'a> {
     fn whole_at(&self, scale: Scale) -> Result<Reduced<'_>, DecodeError> {
         let (image, step) = match &self.pixels {
             Pixels::Jpeg(bytes, _) => {
-                let image = guarded("JPEG", || jpeg_pixels(bytes, MAX_FRAME_PIXELS, scale))?;
+                let image = guarded("JPEG", || jpeg::decode(bytes, MAX_FRAME_PIXELS, scale))?;
                 (Cow::Owned(image), scale.step())
             }
             Pixels::Raw(yuv) => {

@@ -111,23 +111,56 @@ proptest! {
         for (n, own) in faces.iter().enumerate() {
             roster.push(Arc::new(worker(n)), own.iter().map(|numbers| &numbers[..]));
         }
-        let all = || roster.each().zip(&roster.lengths);
         let bits = |found: Option<Match>| found.map(|m| {
             // The bits of a NaN say nothing.
             let bits = |x: f32| if x.is_nan() { None } else { Some(x.to_bits()) };
             (m.worker, bits(m.score), m.margin.map(bits))
         });
-        let plain = bits(best_by_plain_loop(all(), &probe, share));
+        let plain = bits(best_by(roster.each(), &probe, share, None));
+        prop_assert_eq!(&bits(best_by(roster.each(), &probe, share, Some(&sketch::Face::new(&probe)))), &plain);
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
             // SAFETY: this CPU has AVX2.
-            let found = bits(unsafe { best_by_avx2(all(), &probe, share) });
+            let found = bits(unsafe { best_by_avx2(roster.each(), &probe, share) });
             prop_assert_eq!(&found, &plain);
         }
         // And what the gate asks for, where the probe can be a template.
         if let Ok(face) = Template::from_slice(&probe) {
             prop_assert_eq!(bits(roster.best_with(&face, share)), plain);
         }
+    }
+
+    /// The differences between these people are below what a sketch shows.
+    #[test]
+    fn among_people_who_are_alike_the_sketches_change_no_answer(
+        face in any_template(),
+        noise in proptest::collection::vec(
+            proptest::collection::vec(-2e-3_f32..2e-3, TEMPLATE_LEN), 3..60),
+        of_each in 1..4_usize,
+        share in 0.0_f32..=1.0,
+    ) {
+        let varied = |noise: &Vec<f32>| template(face.as_slice().iter().zip(noise).map(|(a, b)| a + b).collect());
+        let faces: Vec<Template> = noise.iter().map(varied).collect();
+        let roster = Roster::new(1, faces.chunks(of_each).enumerate().map(|(n, own)| (worker(n), own.to_vec())).collect());
+        let probe = face.as_slice().try_into().unwrap();
+        let plain = best_by(roster.each(), probe, share, None);
+        let found = roster.best_with(&face, share);
+        let told = |found: Option<Match>| found.map(|m| (m.worker, m.score, m.margin));
+        prop_assert_eq!(told(found), told(plain));
+    }
+
+    #[test]
+    fn the_sketches_show_of_nearly_all_people_that_they_are_not_the_best_two(
+        faces in proptest::collection::vec(any_template(), 400),
+        share in 0.0_f32..=1.0,
+    ) {
+        let roster = Roster::new(1, faces.iter().enumerate().map(|(n, t)| (worker(n), vec![t.clone()])).collect());
+        let probe = faces[7].as_slice().try_into().unwrap();
+        let sketch = sketch::Face::new(probe);
+        let found = roster.best_with(&faces[7], share).unwrap();
+        let second = found.score - found.margin.unwrap();
+        let read = roster.each().filter(|each| !sketch.score_is_below(second, each, share)).count();
+        prop_assert!((2..20).contains(&read), "{} templates were read", read);
     }
 
     #[test]
@@ -174,9 +207,9 @@ proptest! {
         }
         let whole = Roster::new(roster.version(), all.into_iter().map(|(n, f)| (worker(n), f)).collect());
         prop_assert_eq!(&roster.workers, &whole.workers);
-        prop_assert_eq!(&roster.ends, &whole.ends);
+        prop_assert_eq!(&roster.facts, &whole.facts);
         prop_assert_eq!(&*roster.templates, &*whole.templates);
-        prop_assert_eq!(&roster.lengths, &whole.lengths);
+        prop_assert_eq!(&*roster.sketches, &*whole.sketches);
         let best = |r: &Roster| r.best(&probe).map(|m| (m.worker, m.score, m.margin));
         prop_assert_eq!(best(&roster), best(&whole));
         for w in roster.workers() {

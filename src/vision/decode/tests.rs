@@ -42,14 +42,22 @@ fn png_comes_back_exactly() {
 }
 
 #[test]
-fn exif_orientation_turns_the_picture_upright() {
+fn each_exif_orientation_turns_the_picture_upright() {
     let plain = decode(&jpeg()).unwrap();
     assert_eq!((plain.width(), plain.height()), (6, 4));
-    let turned = decode(&oriented(&jpeg(), 6)).unwrap();
-    assert_eq!((turned.width(), turned.height()), (4, 6));
-    // 6: turn 90 degrees clockwise, which moves the left bottom corner to the
-    // left top.
-    assert_eq!(turned.rgb()[..3], plain.rgb()[3 * 6 * 3..3 * 6 * 3 + 3]);
+    let upright = |orientation| {
+        let mut image = DynamicImage::ImageRgb8(plain.clone().into_pixels());
+        image.apply_orientation(Orientation::from_exif(orientation).unwrap());
+        let (width, height) = (image.width(), image.height());
+        Image::from_rgb(width, height, image.into_rgb8().into_raw()).unwrap()
+    };
+    // 6: turn 90 degrees clockwise, which moves the left bottom corner to the left top.
+    assert_eq!(upright(6).rgb()[..3], plain.rgb()[3 * 6 * 3..3 * 6 * 3 + 3]);
+    for orientation in 1..=8 {
+        let turned = oriented(&jpeg(), orientation);
+        assert!(decode(&turned).unwrap() == upright(orientation), "{orientation}");
+        assert!(decode_frame(&turned).unwrap() == upright(orientation), "{orientation}");
+    }
 }
 
 #[test]
