@@ -54,7 +54,7 @@ impl Detector {
                 max: LONGEST_SIDE_MAX,
             });
         }
-        let (width, height) = searched_size(image, longest_side);
+        let (width, height) = searched_size((image.width(), image.height()), longest_side);
         let input = Input::new(image, width, height);
         let plan = self.plans.get(input.width, input.height).map_err(failed)?;
         let (padded_width, padded_height) = (input.width, input.height);
@@ -90,13 +90,13 @@ fn failed(error: TractError) -> VisionError {
 /// Returns the picture's size when its longer side is `longest_side`. A small
 /// picture is enlarged, because YuNet places the landmarks of a large face
 /// better, and the template depends on the landmarks.
-fn searched_size(image: &Image, longest_side: u32) -> (u32, u32) {
-    let longer = image.width().max(image.height());
+pub(super) fn searched_size((width, height): (u32, u32), longest_side: u32) -> (u32, u32) {
+    let longer = width.max(height);
     let scaled = |side: u32| {
         let side = f64::from(side) * f64::from(longest_side) / f64::from(longer);
         (side.round() as u32).max(1)
     };
-    (scaled(image.width()), scaled(image.height()))
+    (scaled(width), scaled(height))
 }
 
 /// YuNet's input: the scaled picture at the top left, and black to the next

@@ -5,14 +5,14 @@
 
 use std::io;
 
-use image::{RgbImage, imageops};
+use image::RgbImage;
 
 use super::{
     decode::{decode_frame, guarded},
     face::Face,
     image::Image,
     jpeg,
-    scale::scaled,
+    scale::{scaled, scaled_part},
 };
 
 /// Maximum length of a portrait's longer side in pixels.
@@ -27,14 +27,11 @@ const SHORTEST_SIDE: u32 = 64;
 
 /// Returns a JPEG of the head, at most 320 pixels a side.
 pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, io::Error> {
-    let [(x, y), (w, h)] = face.bbox.around(AROUND, (image.width(), image.height()));
-    let mut head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
-    let longest = w.max(h);
-    if longest > LONGEST_SIDE {
-        let shorter = |side: u32| (side * LONGEST_SIDE / longest).max(1);
-        head = scaled(&head, shorter(w), shorter(h));
-    }
-    encode(&head)
+    let part = face.bbox.around(AROUND, (image.width(), image.height()));
+    let (w, h) = part[1];
+    let longest = w.max(h).max(LONGEST_SIDE);
+    let shorter = |side: u32| (side * LONGEST_SIDE / longest).max(1);
+    encode(&scaled_part(image.pixels(), part, (shorter(w), shorter(h))))
 }
 
 /// Returns a JPEG of the whole picture, which must be small.

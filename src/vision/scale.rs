@@ -54,27 +54,39 @@ fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
 /// 3 * width values in 0..=255, in the order R, G, B.
 ///
 /// Values are rounded to whole numbers, as an 8-bit picture would hold them.
-pub(super) fn scaled_rows(image: &RgbImage, width: u32, height: u32, mut row: impl FnMut(&[f32])) {
-    let stride = 3 * image.width() as usize;
-    if (width, height) == (image.width(), image.height()) {
-        let mut result = vec![0.0f32; stride];
-        for source in image.as_raw().chunks_exact(stride) {
-            result.iter_mut().zip(source).for_each(|(to, from)| *to = f32::from(*from));
+pub(super) fn scaled_rows(image: &RgbImage, width: u32, height: u32, row: impl FnMut(&[f32])) {
+    scaled_rows_of(image, [(0, 0), image.dimensions()], (width, height), row);
+}
+
+/// Does the same for a part of the picture, from a corner with a size.
+fn scaled_rows_of(
+    image: &RgbImage,
+    [(left, top), from]: [(u32, u32); 2],
+    (width, height): (u32, u32),
+    mut row: impl FnMut(&[f32]),
+) {
+    let samples = 3 * left as usize..3 * (left + from.0) as usize;
+    let rows = image.as_raw().chunks_exact(3 * image.width() as usize);
+    let rows = rows.skip(top as usize).take(from.1 as usize);
+    let part_of = |row| <[u8]>::get(row, samples.clone()).unwrap_or_default();
+    if (width, height) == from {
+        let mut result = vec![0.0f32; samples.len()];
+        for source in rows {
+            result.iter_mut().zip(part_of(source)).for_each(|(to, from)| *to = f32::from(*from));
             row(&result);
         }
         return;
     }
-    let across = Axis::new(image.width(), width);
-    let down = Axis::new(image.height(), height);
+    let across = Axis::new(from.0, width);
+    let down = Axis::new(from.1, height);
     // Columns are summed first. These sums run along whole rows, which the
     // compiler turns into vector instructions.
-    let mut column_sums = vec![0.0f32; stride];
+    let mut column_sums = vec![0.0f32; samples.len()];
     let mut result = vec![0.0f32; 3 * width as usize];
     for (first, weights) in &down.spans {
         column_sums.fill(0.0);
-        let rows = image.as_raw().chunks_exact(stride).skip(*first);
-        for (source, weight) in rows.zip(weights) {
-            add_row(&mut column_sums, source, *weight);
+        for (source, weight) in rows.clone().skip(*first).zip(weights) {
+            add_row(&mut column_sums, part_of(source), *weight);
         }
         let (pixels, _) = column_sums.as_chunks::<3>();
         let targets = result.as_chunks_mut::<3>().0.iter_mut();
@@ -94,9 +106,19 @@ pub(super) fn scaled_rows(image: &RgbImage, width: u32, height: u32, mut row: im
 
 /// Returns the picture at another size, at least 1 x 1.
 pub(super) fn scaled(image: &RgbImage, width: u32, height: u32) -> RgbImage {
+    scaled_part(image, [(0, 0), image.dimensions()], (width, height))
+}
+
+/// Returns a part of the picture, from a corner with a size, at another size. The part is not copied,
+/// because it may be large.
+pub(super) fn scaled_part(
+    image: &RgbImage,
+    part: [(u32, u32); 2],
+    (width, height): (u32, u32),
+) -> RgbImage {
     let mut scaled = RgbImage::new(width, height);
     let mut rows = scaled.chunks_exact_mut(3 * width as usize);
-    scaled_rows(image, width, height, |values| {
+    scaled_rows_of(image, part, (width, height), |values| {
         let row = rows.next().into_iter().flatten();
         row.zip(values).for_each(|(to, from)| *to = *from as u8);
     });

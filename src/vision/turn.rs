@@ -20,9 +20,11 @@ use std::borrow::Cow;
 use image::imageops;
 
 use super::Vision;
+use super::detect::searched_size;
 use super::error::VisionError;
 use super::face::Face;
 use super::image::{DecodeError, Image};
+use super::scale::scaled_part;
 
 /// Factor by which the face's box is widened for the measurement.
 const AROUND: f32 = 3.0;
@@ -78,8 +80,9 @@ impl Vision {
         face: &Face,
         turn: Turn,
     ) -> Result<bool, VisionError> {
-        let [(x, y), (w, h)] = face.bbox.around(AROUND, (image.width(), image.height()));
-        let head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
+        let part = face.bbox.around(AROUND, (image.width(), image.height()));
+        let (w, h) = searched_size(part[1], SIDE);
+        let head = scaled_part(image.pixels(), part, (w, h));
         let failed = |error: DecodeError| VisionError::Detector(error.to_string());
         let head = Image::from_rgb(w, h, head.into_raw()).map_err(failed)?;
         let score = |turn: Turn| {

@@ -32,6 +32,19 @@ fn the_same_size_is_the_same_picture() {
 }
 
 #[test]
+fn a_part_is_scaled_as_a_picture_of_its_own() {
+    let value = |x: u32, y: u32| [(x * 17 % 251) as u8, (y * 29 % 241) as u8, (x * y % 239) as u8];
+    let image = RgbImage::from_fn(61, 47, |x, y| image::Rgb(value(x, y)));
+    for part in [[(0, 0), (61, 47)], [(5, 9), (40, 31)], [(60, 46), (1, 1)], [(21, 0), (40, 47)]] {
+        let [(x, y), (w, h)] = part;
+        let alone = image::imageops::crop_imm(&image, x, y, w, h).to_image();
+        for to in [(w, h), (13, 11), (90, 1), (w, 80)] {
+            assert!(scaled_part(&image, part, to) == scaled(&alone, to.0, to.1), "{part:?} {to:?}");
+        }
+    }
+}
+
+#[test]
 fn every_span_lies_inside_and_sums_to_one() {
     for (from, to) in [(1, 1), (1, 640), (785, 640), (720, 359), (16_384, 32), (3, 640), (641, 640)]
     {
