@@ -4,6 +4,8 @@
 //! With a template `a`, its sketch `b`, a face `f` and its sketch `g`, the Cauchy-Schwarz inequality
 //! says how far off a cosine of sketches is: `|a.f - b.g| <= |a - b| |f| + |b| |f - g|`.
 
+use zeroize::Zeroizing;
+
 use super::{Candidate, MIN_LENGTH};
 use crate::vision::TEMPLATE_LEN;
 
@@ -18,9 +20,9 @@ const LENGTH_MAX: f32 = 1.01;
 const ROUNDING: f32 = 1e-4;
 
 /// Returns a template's sketch, and the length of the difference between both.
-pub fn of_template(template: &[f32; TEMPLATE_LEN]) -> ([i8; TEMPLATE_LEN], f32) {
+pub fn of_template(template: &[f32; TEMPLATE_LEN]) -> (Zeroizing<[i8; TEMPLATE_LEN]>, f32) {
     // `as` makes the nearest `i8` of a number that is out of range, and 0 of NaN.
-    let sketch = template.map(|x| (x * TEMPLATE_ONE).round() as i8);
+    let sketch = Zeroizing::new(template.map(|x| (x * TEMPLATE_ONE).round() as i8));
     let off = std::array::from_fn(|n| template[n] - f32::from(sketch[n]) / TEMPLATE_ONE);
     (sketch, blur(template, &off))
 }
@@ -34,14 +36,14 @@ fn blur(of: &[f32; TEMPLATE_LEN], off: &[f32; TEMPLATE_LEN]) -> f32 {
 
 /// The sketch of a face that is searched.
 pub struct Face {
-    sketch: [i16; TEMPLATE_LEN],
+    sketch: Zeroizing<[i16; TEMPLATE_LEN]>,
     /// Length of the difference between the face and its sketch.
     blur: f32,
 }
 
 impl Face {
     pub fn new(face: &[f32; TEMPLATE_LEN]) -> Face {
-        let sketch = face.map(|x| (x * FACE_ONE).round() as i16);
+        let sketch = Zeroizing::new(face.map(|x| (x * FACE_ONE).round() as i16));
         let off = std::array::from_fn(|n| face[n] - f32::from(sketch[n]) / FACE_ONE);
         Face { sketch, blur: blur(face, &off) }
     }
@@ -64,7 +66,7 @@ impl Face {
     #[inline(always)]
     fn dot(&self, template: &[i8; TEMPLATE_LEN]) -> f32 {
         // A compiler that knows the face widens it once for all templates, and packs it again for each.
-        let face = std::hint::black_box(&self.sketch);
+        let face = std::hint::black_box(&*self.sketch);
         let products = template.iter().zip(face);
         // Checked additions, which the release build has, would not become vector instructions. These
         // cannot overflow.
