@@ -31,7 +31,7 @@ import sys
 import threading
 import time
 import traceback
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
 
@@ -41,6 +41,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 FORM = {"appid", "data", "format", "method", "nonce", "sign", "timestamp", "version"}
 ROW = {"idCardType", "idCardNumber", "date", "direction", "attendType"}
 EXISTS = "考勤记录已存在"
+# The platform's day, wherever the test machine is.
+BEIJING = timezone(timedelta(hours=8))
 
 
 class Wrong(Exception):
@@ -157,7 +159,7 @@ class Platform:
                 raise Refused("班组编号无效")
             if row["id"] in control.get("refuse", []):
                 raise Refused("人员未在项目中")
-            if row["date"] > datetime.now().strftime("%Y-%m-%d 23:59:59"):
+            if row["date"] > datetime.now(BEIJING).strftime("%Y-%m-%d 23:59:59"):
                 raise Refused("考勤日期大于当前日期")
         if any(self.key(row) in self.records for row in rows):
             raise Refused(EXISTS)
