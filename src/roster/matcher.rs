@@ -16,9 +16,9 @@
 //!
 //! The mean costs no time, because the cosines of the templates are summed.
 //!
-//! Memory limits the search of a large roster. So each template has a sketch of a quarter of its size
-//! (module `sketch`), and the score is calculated only of those workers whom the sketches do not show
-//! to be below the best two. The answer is the one without sketches, to the last bit.
+//! Memory limits the search of a large roster. So each template has a sketch (module `sketch`) of a
+//! quarter of its size. A worker's score is not calculated if the sketches show that it is below the
+//! second-best so far. The answer is the same as without sketches, to the last bit.
 //!
 //! The loop is compiled twice on x86-64: for every CPU (SSE2), and for AVX2, which most CPUs have. The
 //! CPU decides at run time. On ARM the plain loop uses NEON, which every 64-bit ARM CPU has. A search
