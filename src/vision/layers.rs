@@ -1,11 +1,13 @@
 //! Layers of the face networks that tract computes slowly, as operations of our own in its plans.
 //!
 //! tract spends two thirds of a network's time on depthwise convolutions of small pictures, on
-//! activations and on maxima. The matrix products stay tract's. A [`Depthwise`] includes the scaling
-//! and the activations around it, so that its data passes through memory once.
+//! activations and on maxima. A [`Depthwise`] includes the scaling and the activations around it, so
+//! that its data passes through memory once. The matrix products stay tract's, save for the
+//! [`dense`] layer, whose weights are most of a network's memory.
 //!
 //! The compiler makes vector instructions of the loops, for the CPU that is found at run time.
 
+pub(super) mod dense;
 pub(super) mod rules;
 
 use multiversion::multiversion;
@@ -55,8 +57,8 @@ fn numbers(values: Vec<f32>) -> Numbers {
     tensor1(&values).into_arc_tensor()
 }
 
-fn plain(numbers: &Tensor) -> TractResult<&[f32]> {
-    let view = numbers.to_plain_array_view::<f32>()?;
+fn plain<T: Datum>(numbers: &Tensor) -> TractResult<&[T]> {
+    let view = numbers.to_plain_array_view::<T>()?;
     view.to_slice().context("its values are not in sequence")
 }
 

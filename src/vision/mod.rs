@@ -19,7 +19,7 @@
 //! | `view` | a camera's frame, decoded only as far as needed |
 //! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
-//! | `onnx` | model bytes to a network, weights unpacked |
+//! | `onnx` | model bytes to a network, most weights unpacked |
 //! | `layers` | the layers of a network that tract computes slowly, as our own |
 //! | `plans` | the detector's network prepared for each picture size |
 //! | `scale` | a picture at the detector's size |

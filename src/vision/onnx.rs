@@ -7,7 +7,8 @@
 //! constants, so the nodes are carried out once during loading. tract gets a
 //! network with plain f32 weights.
 //!
-//! Some layers are computed by operations of our own: see [`layers`].
+//! Some layers are computed by operations of our own: see [`layers`]. One of
+//! them reads the int8 weights themselves.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_hir::ops::expandable::expand;
 
-use super::layers::{self, PRelu};
+use super::layers::{self, PRelu, dense::Dense};
 use tract_onnx::tract_core::ops::change_axes::compute_shape_with_tf_rules;
 
 /// The reason why a model's bytes do not make a network.
@@ -43,10 +44,10 @@ pub(super) enum OnnxError {
 /// where the model leaves them open; `with_input_fact` sets them.
 pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
     let mut proto = ModelProto::decode(&*bytes)?;
-    // From here on only `proto` holds the weights. The peak for a 10 MB file is
-    // therefore twice its 40 MB of f32 weights.
+    // From here on only `proto` holds the weights.
     drop(bytes);
     let graph = proto.graph.as_mut().ok_or(OnnxError::NoGraph)?;
+    mark_dense(graph);
     fold(graph)?;
     mark_prelus(graph);
     network(&proto)
@@ -55,6 +56,7 @@ pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
 fn network(proto: &ModelProto) -> Result<InferenceModel, OnnxError> {
     let mut reader = tract_onnx::onnx();
     reader.op_register.insert(OUR_PRELU, |_, _| Ok((expand(PRelu), Vec::new())));
+    reader.op_register.insert(OUR_DENSE, |_, _| Ok((expand(Dense), Vec::new())));
     reader
         // The files give the shapes for one input size, and we use others.
         .with_ignore_output_shapes(true)
@@ -248,6 +250,77 @@ fn mark_prelus(graph: &mut GraphProto) {
     for node in prelus.filter(|node| node.input.get(1).is_some_and(|a| constants.contains(&**a))) {
         node.op_type = OUR_PRELU.to_owned();
     }
+}
+
+/// The type of the nodes that [`Dense`] computes.
+const OUR_DENSE: &str = "gatehouse.Dense";
+
+/// Lets our layer compute each `Gemm` whose weights are block-quantised along its inputs, and which
+/// alone reads them. What the `Gemm` adds to its product becomes a node of its own.
+fn mark_dense(graph: &mut GraphProto) {
+    let nodes = std::mem::take(&mut graph.node);
+    let mut used_up = HashSet::new();
+    for gemm in &nodes {
+        let Some(dequantised) = block_quantised(gemm, &nodes, graph) else {
+            graph.node.push(gemm.clone());
+            continue;
+        };
+        used_up.extend(dequantised.output.iter().cloned());
+        let mut dense = gemm.clone();
+        dense.op_type = OUR_DENSE.to_owned();
+        dense.attribute.clear();
+        dense.input = gemm.input.iter().take(1).chain(&dequantised.input).cloned().collect();
+        let Some(bias) = gemm.input.get(2).filter(|bias| !bias.is_empty()) else {
+            graph.node.push(dense);
+            continue;
+        };
+        let mut sum = gemm.clone();
+        let product = format!("{}.product", gemm.output.join("."));
+        sum.op_type = "Add".to_owned();
+        sum.attribute.clear();
+        sum.input = vec![product.clone(), bias.clone()];
+        (dense.name, dense.output) = (product.clone(), vec![product]);
+        graph.node.extend([dense, sum]);
+    }
+    graph.node.retain(|node| !node.output.iter().any(|output| used_up.contains(output)));
+}
+
+/// Returns the `DequantizeLinear` of the weights, if [`Dense`] can compute this `Gemm`.
+/// <https://onnx.ai/onnx/operators/onnx__Gemm.html>
+fn block_quantised<'n>(
+    gemm: &NodeProto,
+    nodes: &'n [NodeProto],
+    graph: &GraphProto,
+) -> Option<&'n NodeProto> {
+    let weights = gemm.input.get(1).filter(|_| gemm.op_type == "Gemm")?;
+    let plain = gemm.attribute.iter().all(|attribute| match &*attribute.name {
+        "alpha" | "beta" => attribute.f == 1.0,
+        "transA" => attribute.i == 0,
+        name => name == "transB",
+    });
+    let outputs = graph.output.iter().map(|output| &output.name);
+    let readers = nodes.iter().flat_map(|node| &node.input).chain(outputs);
+    let alone = readers.filter(|reader| *reader == weights).count() == 1;
+    if !plain || !alone || attribute(gemm, "transB") != Some(1) {
+        return None;
+    }
+    let dequantised = nodes
+        .iter()
+        .find(|node| node.op_type == "DequantizeLinear" && node.output.first() == Some(weights))?;
+    let constant = |at: usize, kind: DataType| {
+        let name = dequantised.input.get(at)?;
+        let tensor = graph.initializer.iter().find(|tensor| tensor.name == *name)?;
+        (tensor.data_type == kind as i32).then_some(&*tensor.dims)
+    };
+    let (values, scales) = (constant(0, DataType::Int8)?, constant(1, DataType::Float)?);
+    let ([outputs, inputs], [_, blocks]) = (values, scales) else { return None };
+    let size = attribute(dequantised, "block_size")?.checked_mul(*blocks);
+    let fits = size == Some(*inputs)
+        && [*inputs, *outputs, *blocks].iter().all(|size| *size > 0)
+        && matches!(attribute(dequantised, "axis"), None | Some(1 | -1))
+        && scales == [*outputs, *blocks]
+        && constant(2, DataType::Int8) == Some(scales);
+    fits.then_some(dequantised)
 }
 
 fn float_tensor(name: &str, dims: Vec<i64>, values: &ArrayD<f32>) -> TensorProto {
