@@ -132,6 +132,15 @@ pub(super) async fn run(context: &Context, check: Check) -> anyhow::Result<ExitC
         }
         Err(e) => lines.add("models", Err(e.to_string())),
     }
+    if !vision::decodes_with_vectors() {
+        lines.warn(
+            "pictures",
+            "are decoded without the CPU's vector instructions, which takes up to three times as long, \
+             because the program was built without an assembler. Install it (on x86-64: nasm), run \
+             `cargo clean --release -p mozjpeg-sys -p openh264-sys2`, and build again"
+                .to_owned(),
+        );
+    }
     secrets::check(&mut lines, &config);
     let mut templates = status.as_ref().map(|status| status.roster.templates);
     let mut faces = status.as_ref().map(guard::shown).unwrap_or_default();

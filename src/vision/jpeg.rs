@@ -25,6 +25,17 @@ const EOI: &[u8] = b"\xff\xd9";
 /// whole picture.
 pub(super) const MAX_SCANS: usize = 32;
 
+unsafe extern "C" {
+    // libjpeg-turbo's own; it looks at the CPU only.
+    safe fn jsimd_can_idct_islow() -> std::ffi::c_int;
+}
+
+/// Returns whether pictures are decoded with the CPU's vector instructions. If nasm is missing, the
+/// library is built without them, and says nothing.
+pub fn decodes_with_vectors() -> bool {
+    jsimd_can_idct_islow() != 0
+}
+
 /// The scale at which a picture is decoded: the number of pixels, along each side, that become one.
 /// libjpeg then computes only that part of each block of 8 x 8 pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -72,6 +72,7 @@ pub use self::error::{ModelError, VisionError};
 pub use self::face::{Face, Landmarks, Rect};
 pub use self::format::Format;
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
+pub use self::jpeg::decodes_with_vectors;
 pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
 pub use self::overview::{Colour, OVERVIEW_LONGEST_SIDE, overview};

@@ -36,6 +36,16 @@ fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     out
 }
 
+/// A build without an assembler works, and takes up to three times as long for each picture.
+#[test]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+fn this_build_decodes_with_the_cpus_vectors() {
+    assert!(
+        crate::vision::decodes_with_vectors(),
+        "install nasm, run `cargo clean --release -p mozjpeg-sys -p openh264-sys2`, and build again"
+    );
+}
+
 #[test]
 fn png_comes_back_exactly() {
     assert_eq!(decode(&png()).unwrap(), gradient());
