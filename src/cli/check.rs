@@ -207,7 +207,7 @@ fn speed(
     let clock = SystemClock::new()?;
     let look = match known {
         Some(look) => look,
-        None => probe::best_look(vision, &clock)?,
+        None => probe::best_look(vision, &clock, &CancellationToken::new())?.unwrap_or_default(),
     };
     let capacity = Capacity::new(vision_pool::workers(), cameras, rules.frames_to_agree);
     capacity.observe(clock.monotonic(), look);

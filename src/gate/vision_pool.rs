@@ -145,7 +145,7 @@ pub struct VisionPool {
     pub cancel: CancellationToken,
 }
 
-/// Starts the pool. Its threads end within a frame's time when the token is cancelled. Each reports
+/// Starts the pool. Its threads end within a look's time when the token is cancelled. Each reports
 /// its end to `ended`, also after a panic.
 pub fn spawn(
     vision_pool: VisionPool,
@@ -189,8 +189,9 @@ impl VisionPool {
     /// Measures a look without a person, so that `status` is right also before the first person
     /// comes.
     fn measure(&self) {
-        match probe::best_look(&self.vision, &*self.clock) {
-            Ok(look) => self.capacity.observe(self.clock.monotonic(), look),
+        match probe::best_look(&self.vision, &*self.clock, &self.cancel) {
+            Ok(None) => {}
+            Ok(Some(look)) => self.capacity.observe(self.clock.monotonic(), look),
             Err(error) => tracing::error!(%error, "the time of a look cannot be measured"),
         }
     }

@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context as _;
 use image::RgbImage;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Context, Times, before,
@@ -101,7 +102,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     let face = vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?.template;
     let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
-    let looks = probe::looks(&vision, &*bench.clock, rounds)?;
+    let looks = probe::looks(&vision, &*bench.clock, rounds, &CancellationToken::new())?;
     let frames_to_agree = bench.config.recognition.frames_to_agree;
     let capacity = Capacity::new(vision_pool::workers(), 1, frames_to_agree);
     let look_ms = Times::of(looks);

@@ -6,6 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     Aim, GATE_LONGEST_SIDE, Lost, Watch,
     search::{self, search},
@@ -27,14 +29,20 @@ const SIZE: (u32, u32) = (1280, 720);
 const LOOKS: usize = 2;
 
 /// Returns the times of looks at a face. The detector's plans for a frame and for
-/// a second look are made before.
-pub fn looks(vision: &Vision, clock: &dyn Clock, count: usize) -> Result<Vec<Duration>, Lost> {
+/// a second look are made before. On a slow machine each step takes seconds, so none begins after
+/// `cancel`.
+pub fn looks(
+    vision: &Vision,
+    clock: &dyn Clock,
+    count: usize,
+    cancel: &CancellationToken,
+) -> Result<Vec<Duration>, Lost> {
     let (width, height) = SIZE;
     let data = (0..width * height * 2).map(|at| (at % 251) as u8).collect();
     let picture = Picture::Raw(Arc::new(Yuv { width, height, layout: Layout::Yuyv, data }));
     let view = View::new(&picture)?;
     vision.detect(view.for_detection(GATE_LONGEST_SIDE)?.image(), GATE_LONGEST_SIDE)?;
-    if let Some(near) = view.around(&face())? {
+    if let Some(near) = view.around(&face())?.filter(|_| !cancel.is_cancelled()) {
         vision.detect(near.image(), search::SIDE)?;
     }
     let look = |_| {
@@ -42,12 +50,17 @@ pub fn looks(vision: &Vision, clock: &dyn Clock, count: usize) -> Result<Vec<Dur
         look(vision, &view)?;
         Ok(clock.monotonic().since(begun))
     };
-    (0..count).map(look).collect()
+    (0..count).take_while(|_| !cancel.is_cancelled()).map(look).collect()
 }
 
-/// Returns the shortest time of some looks, because other programs may delay one.
-pub fn best_look(vision: &Vision, clock: &dyn Clock) -> Result<Duration, Lost> {
-    Ok(looks(vision, clock, LOOKS)?.into_iter().min().unwrap_or_default())
+/// Returns the shortest time of some looks, because other programs may delay one. After `cancel` there
+/// may be none.
+pub fn best_look(
+    vision: &Vision,
+    clock: &dyn Clock,
+    cancel: &CancellationToken,
+) -> Result<Option<Duration>, Lost> {
+    Ok(looks(vision, clock, LOOKS, cancel)?.into_iter().min())
 }
 
 fn look(vision: &Vision, view: &View<'_>) -> Result<(), Lost> {

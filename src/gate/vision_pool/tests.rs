@@ -569,3 +569,11 @@ fn a_look_at_another_person_than_the_one_who_passes_says_so_unless_it_is_poor() 
     let blurred = jpeg(&image::imageops::blur(&sharp, 8.0));
     assert!(!unlike(&mut gate, &blurred)[1..].contains(&true), "a poor look is no evidence");
 }
+
+#[test]
+fn a_stop_waits_for_no_measurement() {
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    let clock = crate::clock::SystemClock::new().unwrap();
+    assert_eq!(probe::best_look(&vision(), &clock, &stopped).unwrap(), None);
+}
